@@ -1,0 +1,77 @@
+# Every command of the project. `make` alone lists them.
+# VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with another Python.
+
+VENV   ?= .venv
+PYTHON ?= python3
+
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+STAMP  := $(VENV)/installed.stamp
+PYTEST := $(BIN)/python -m pytest
+
+export UV_HTTP_TIMEOUT ?= 300
+# An environment that is active in the calling shell has no say in ours.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help install demo test test-slow bench check fmt lint types imports docs lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## make or refresh the environment in .venv, from requirements.lock
+
+# uv is taken from the lock too, by pip with its hash; then uv brings the environment in step with the lock.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || { $(BIN)/python -m ensurepip --upgrade >/dev/null && \
+		sed -n '/^uv==/,/[0-9a-f]$$/p' requirements.lock > $(VENV)/uv.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock; }
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## verify, load, train and evaluate on the demo shards; no GPU, no download
+	$(BIN)/fmrgb demo
+
+test: install ## the quick tests, which need neither a network nor a server
+	$(PYTEST)
+
+test-slow: install ## the slow tests
+	$(PYTEST) -m "slow and not network and not servers"
+
+bench: install ## the decoder benchmark; benchmarks/README.md lists the others
+	$(BIN)/python -m benchmarks.decoders
+
+check: lint types imports test ## all that a change has to pass
+
+fmt: install ## format, and fix what can be fixed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lint: install ## ruff, format and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: install ## pyright, strict on the package
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: install ## who may import whom
+	$(BIN)/lint-imports
+
+docs: install ## the API as web pages, into build/docs
+	$(BIN)/pdoc --output-directory build/docs --docformat google fmrgb_stream
+
+lock: install ## resolve requirements.lock anew; add UPGRADE=1 to take newer versions
+	$(UV) pip compile --quiet --python $(BIN)/python --universal --fork-strategy fewest --python-version 3.11 \
+		--extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		$(if $(UPGRADE),--upgrade) pyproject.toml --output-file requirements.lock
+
+clean: ## remove what was made, the environment too
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(VENV)
+	find fmrgb_stream tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The `fmrgb` command: one file a subcommand."""

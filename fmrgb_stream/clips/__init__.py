@@ -1,0 +1,1 @@
+"""Samples -> which frames: probing media, timelines, window and length rules."""

@@ -1,0 +1,64 @@
+"""Bytes of an H.264 mp4 -> where each of its packets lies, proven byte by byte."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from av.error import FFmpegError
+
+from fmrgb_stream.clips.media import main_streams, open_media
+from fmrgb_stream.errors import RejectedInput
+from fmrgb_stream.sample import PacketTable
+
+_PACKET_CODECS: Final = frozenset({"h264"})
+_PACKET_FORMATS: Final = "mov"
+
+
+def packet_table(content: bytes) -> tuple[PacketTable, bytes] | None:
+    """(packets in decode order, extradata) of the video in an mp4 or mov file, or None.
+
+    None when a decoder could not be fed with slices of `content`: another codec or container, a
+    packet that FFmpeg changed or assembled, edit lists that hide frames, repeated or missing times.
+    """
+    try:
+        with open_media(content) as container:
+            stream = main_streams(container)[0]
+            if (
+                stream is None
+                or stream.codec.name not in _PACKET_CODECS
+                or _PACKET_FORMATS not in container.format.name.split(",")
+                or not stream.codec_context.extradata
+            ):
+                return None
+            extradata = bytes(stream.codec_context.extradata)
+            rows: list[tuple[int, int, bool, int]] = []
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                start, pts = packet.pos, packet.pts
+                if start is None or start < 0 or pts is None or packet.is_discard:
+                    return None
+                if content[start : start + packet.size] != bytes(packet):
+                    return None
+                rows.append((start, packet.size, packet.is_keyframe, pts))
+    except (RejectedInput, FFmpegError):
+        return None
+    return _as_table(rows, extradata)
+
+
+def _as_table(
+    rows: list[tuple[int, int, bool, int]], extradata: bytes
+) -> tuple[PacketTable, bytes] | None:
+    if not rows or not rows[0][2]:
+        return None
+    offsets, sizes, is_key, pts = (np.asarray(column) for column in zip(*rows, strict=True))
+    if len(np.unique(pts)) != len(pts):
+        return None
+    table = PacketTable(
+        offsets=offsets.astype(np.int64),
+        sizes=sizes.astype(np.int64),
+        is_key=is_key.astype(np.bool_),
+        pts=pts.astype(np.int64),
+    )
+    return table, extradata

@@ -1,0 +1,50 @@
+"""Task -> PlannedClip: the sample's bytes from its shard, its frames from the sampling rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from fmrgb_stream.channels import needs_picture
+from fmrgb_stream.clips.sampling import plan_clip
+from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.sample import ClipTask, PlannedClip
+from fmrgb_stream.shards import ShardReader
+from fmrgb_stream.shards.plan import uniform_at
+
+_SPREAD: Final = 9
+"""A damaged stretch of the split should not swallow all neighbours that are tried."""
+
+
+class SampleSource:
+    """The `ClipSource` of a split. Safe to call from many threads."""
+
+    def __init__(self, reader: ShardReader, *, clip: ClipConfig, seed: int) -> None:
+        """Read only the members that the clip needs."""
+        self._reader = reader
+        self._clip = clip
+        self._seed = seed
+        self._with_video = needs_picture(clip.planes)
+
+    def fetch(self, task: ClipTask) -> PlannedClip:
+        """Read the task's sample and plan its clip (see `ClipSource.fetch`)."""
+        sample = self._reader.read(
+            task.sample_id, with_video=self._with_video, with_audio=self._clip.needs_audio
+        )
+        plan = plan_clip(
+            sample.info,
+            self._clip,
+            uniform=uniform_at(self._seed, task.epoch, task.sample_id),
+            window_index=task.window_index,
+        )
+        return PlannedClip(task=task, sample=sample, plan=plan)
+
+    def neighbour(self, task: ClipTask, attempt: int) -> ClipTask:
+        """The next sample first, then samples spread over the split; the first window of each."""
+        num_samples = self._reader.num_samples
+        step = attempt + (attempt - 1) * (num_samples // _SPREAD)
+        return replace(task, sample_id=(task.sample_id + step) % num_samples, window_index=0)
+
+    def describe(self, task: ClipTask) -> tuple[str, str]:
+        """(shard URL, key) of the task's sample."""
+        return self._reader.describe(task.sample_id)

@@ -1,0 +1,43 @@
+"""Settings, one frozen dataclass a room: default and unit beside each field, checked when made."""
+
+from fmrgb_stream.config.checks import check_choice, check_count, check_positive
+from fmrgb_stream.config.clip import (
+    AudioPlane,
+    ClipConfig,
+    ClipDtype,
+    ClipExtra,
+    FlowConfig,
+    FlowEstimator,
+    FlowMode,
+    LengthRule,
+    MelConfig,
+    MelScale,
+    WindowRule,
+)
+from fmrgb_stream.config.loader import BadSampleRule, LoaderConfig, TailRule, VideoDecoder
+from fmrgb_stream.config.pack import SPLIT_NAME, EncoderPreset, PackConfig, SourceParser
+
+__all__ = [
+    "SPLIT_NAME",
+    "AudioPlane",
+    "BadSampleRule",
+    "ClipConfig",
+    "ClipDtype",
+    "ClipExtra",
+    "EncoderPreset",
+    "FlowConfig",
+    "FlowEstimator",
+    "FlowMode",
+    "LengthRule",
+    "LoaderConfig",
+    "MelConfig",
+    "MelScale",
+    "PackConfig",
+    "SourceParser",
+    "TailRule",
+    "VideoDecoder",
+    "WindowRule",
+    "check_choice",
+    "check_count",
+    "check_positive",
+]

@@ -1,0 +1,50 @@
+"""How batches are planned, made and handed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fmrgb_stream.config.checks import check_choice, check_count
+from fmrgb_stream.errors import ConfigError
+
+TailRule = Literal["drop", "pad", "wrap"]
+BadSampleRule = Literal["raise", "substitute"]
+VideoDecoder = Literal["auto", "packets", "pyav", "decord"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderConfig:
+    """How batches are planned, made and handed out."""
+
+    batch_size: int = 32
+    """Clips a batch and process; the global batch is this times the world size."""
+    seed: int = 0
+    shuffle: bool = True
+    tail: TailRule = "drop"
+    """What becomes of the clips that do not fill the last global batch."""
+    num_threads: int | None = None
+    """Decode threads; None shares the usable cores among the processes of this machine."""
+    prefetch_batches: int = 3
+    """Batches in the making ahead of the one handed out."""
+    block_samples: int = 32
+    """Consecutive samples that travel and are shuffled together."""
+    shuffle_window_blocks: int = 64
+    """Blocks whose samples are mixed with each other."""
+    on_bad_sample: BadSampleRule = "substitute"
+    max_bad_fraction: float = 0.05
+    """Stop when more than this share of the samples (but at least 8) were bad since the start."""
+    verify_checksums: bool = True
+    video_decoder: VideoDecoder = "auto"
+    """`auto`: packets where the index has them, else PyAV."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_choice("tail", self.tail, TailRule)
+        check_choice("on_bad_sample", self.on_bad_sample, BadSampleRule)
+        check_choice("video_decoder", self.video_decoder, VideoDecoder)
+        for name in ("batch_size", "num_threads", "prefetch_batches", "block_samples",
+                     "shuffle_window_blocks"):  # fmt: skip
+            check_count(name, getattr(self, name))
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must lie in 0..1")

@@ -1,0 +1,286 @@
+"""One planned sample -> SampleRecord: picture, sound and a json of what they are.
+
+This is the unit of work of a packing process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmrgb_stream.clips.packets import packet_table
+from fmrgb_stream.clips.rates import frames_on_grid, true_times
+from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
+from fmrgb_stream.config import PackConfig
+from fmrgb_stream.errors import RejectedInput
+from fmrgb_stream.packing.audio import Sound, cut_sound
+from fmrgb_stream.packing.extensions import video_extension
+from fmrgb_stream.packing.plan import PackPlan, PlannedSample, frame_times
+from fmrgb_stream.packing.proxy import Stretch, encode_proxy
+from fmrgb_stream.packing.sources import SourceItem
+from fmrgb_stream.packing.trouble import machine_trouble
+from fmrgb_stream.sample import SampleInfo
+from fmrgb_stream.shards.writer import SampleRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One sample to make; small enough to travel to another process."""
+
+    key: str
+    group: str
+    label: int | None
+    item: SourceItem
+    sha256: str
+    container_format: str
+    """FFmpeg's name of it."""
+    video: VideoProbe | None
+    """Without its ticks."""
+    audio: AudioProbe | None
+    times_seconds: NDArray[np.float64]
+    """float64 [F]: its source frames, the first one at 0."""
+    start_seconds: float
+    """Of its first frame, on the container's clock."""
+    offset_seconds: float
+    """Of its first frame, from the first frame of the input."""
+    duration_seconds: float
+    is_cut: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A finished sample, and what a user should know of it."""
+
+    record: SampleRecord
+    warnings: tuple[str, ...]
+
+
+def task_of(
+    plan: PackPlan, sample: PlannedSample, *, classes: tuple[str, ...], config: PackConfig
+) -> Task:
+    """All that a process needs to make one sample."""
+    probed = plan.inputs[sample.input_index]
+    # One frame more than the sample's own, for when it ends.
+    times = frame_times(probed.probe, config, first=sample.first, end=sample.end + 1)
+    num_frames = sample.end - sample.first
+    video = probed.probe.video
+    label = probed.item.label
+    return Task(
+        key=sample.key,
+        group=sample.group,
+        label=None if label is None else classes.index(label),
+        item=probed.item,
+        sha256=probed.sha256,
+        container_format=probed.probe.format,
+        video=None if video is None else replace(video, ticks=None),
+        audio=probed.probe.audio,
+        times_seconds=times[:num_frames] - times[0],
+        start_seconds=probed.probe.start_seconds + float(times[0]),
+        offset_seconds=float(times[0]),
+        duration_seconds=_duration(probed.probe, times, num_frames, config),
+        is_cut=sample.is_cut,
+        warnings=probed.probe.warnings,
+    )
+
+
+def _duration(
+    probe: MediaProbe, times: NDArray[np.float64], num_frames: int, config: PackConfig
+) -> float:
+    """Of a sample whose frames, and the one after them if there is one, are at `times`."""
+    is_last = len(times) == num_frames
+    if probe.video is None:
+        rest = probe.duration_seconds - float(times[0])
+        return rest if is_last else num_frames / config.virtual_fps
+    if probe.video.is_constant_rate:
+        return num_frames / float(probe.video.fps)
+    # A frame is shown until the next one, but a gap at a cut is not handed from sample to sample.
+    own = float(times[num_frames - 1] - times[0]) + 1 / float(probe.video.fps)
+    if is_last:
+        return own
+    return min(float(times[-1] - times[0]), max(own, config.segment_seconds))
+
+
+def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
+    """Make one sample. `scratch` is a folder of this process.
+
+    Raises:
+        RejectedInput: picture or, without picture, sound cannot be decoded.
+        PackError: the scratch folder cannot be written to.
+    """
+    files: dict[str, bytes] = {}
+    warnings = list(task.warnings)
+    info = _empty_info(task)
+    if task.video is not None and config.copy:
+        info = _copy_video(task, info, files)
+    elif task.video is not None:
+        info = _proxy_video(task, info, files, warnings, config, scratch)
+    else:
+        num_frames = len(task.times_seconds)
+        info = replace(info, fps=config.virtual_fps, num_frames=num_frames)
+    sound = _sound(task, info.duration_seconds, warnings, config)
+    if sound is not None:
+        files["flac"] = sound.flac
+        info = replace(
+            info,
+            has_audio=True,
+            audio_sample_rate=config.audio_sample_rate,
+            num_audio_samples=sound.num_samples,
+        )
+    files["json"] = _json_member(task, info, warnings)
+    noted = tuple(f"{task.item.relative}: {warning}" for warning in warnings)
+    return Packed(record=SampleRecord(info=info, files=files), warnings=noted)
+
+
+def _empty_info(task: Task) -> SampleInfo:
+    return SampleInfo(
+        key=task.key,
+        group=task.group,
+        label=task.label,
+        targets=task.item.targets,
+        has_video=False,
+        has_audio=False,
+        fps=0.0,
+        num_frames=0,
+        duration_seconds=task.duration_seconds,
+        width=0,
+        height=0,
+        codec="",
+        color_matrix="bt601",
+        color_range="limited",
+        rotation_degrees=0,
+        audio_sample_rate=0,
+        num_audio_samples=0,
+        extradata=b"",
+        frame_times_seconds=None,
+        packets=None,
+        members=(),
+    )
+
+
+def _proxy_video(
+    task: Task,
+    info: SampleInfo,
+    files: dict[str, bytes],
+    warnings: list[str],
+    config: PackConfig,
+    scratch: Path,
+) -> SampleInfo:
+    video = _require(task.video)
+    fps = _output_fps(video, config)
+    num_places = max(1, round(task.duration_seconds * float(fps)))
+    times = task.times_seconds
+    shown = frames_on_grid(times, fps=fps, num_cells=num_places)
+    stretch = Stretch(
+        path=task.item.path,
+        video=video,
+        times_seconds=task.start_seconds + times,
+        shown=shown,
+        fps=fps,
+    )
+    proxy = encode_proxy(stretch, config, scratch=scratch)
+    found = packet_table(proxy.mp4)
+    if found is None or len(found[0].sizes) != num_places:
+        raise AssertionError(f"{task.key}: the proxy's packets do not lie as they were written")
+    if proxy.num_missing:
+        warnings.append(f"{proxy.num_missing} frames could not be decoded; neighbours stand in")
+    files["mp4"] = proxy.mp4
+    return replace(
+        info,
+        has_video=True,
+        fps=float(fps),
+        num_frames=num_places,
+        duration_seconds=num_places / float(fps),
+        width=proxy.width,
+        height=proxy.height,
+        codec="h264",
+        extradata=found[1],
+        frame_times_seconds=true_times(times, shown, fps=fps),
+        packets=found[0],
+    )
+
+
+def _output_fps(video: VideoProbe, config: PackConfig) -> Fraction:
+    if config.fps is None or config.fps >= video.fps:
+        return video.fps
+    return Fraction(config.fps).limit_denominator(1001)
+
+
+def _copy_video(task: Task, info: SampleInfo, files: dict[str, bytes]) -> SampleInfo:
+    video = _require(task.video)
+    content = task.item.path.read_bytes()
+    files[video_extension(task.item.path.suffix, task.container_format)] = content
+    table, extradata = packet_table(content) or (None, b"")
+    if table is not None and len(table.sizes) != video.num_frames:
+        table, extradata = None, b""
+    places = np.arange(video.num_frames, dtype=np.int64)
+    return replace(
+        info,
+        has_video=True,
+        fps=float(video.fps),
+        num_frames=video.num_frames,
+        width=video.width,
+        height=video.height,
+        codec=video.codec,
+        color_matrix=video.color_matrix,
+        color_range=video.color_range,
+        rotation_degrees=video.rotation_degrees,
+        extradata=extradata,
+        frame_times_seconds=true_times(task.times_seconds, places, fps=video.fps),
+        packets=table,
+    )
+
+
+def _require(video: VideoProbe | None) -> VideoProbe:
+    if video is None:
+        raise AssertionError("a task with a picture has a video probe")
+    return video
+
+
+def _sound(
+    task: Task, duration_seconds: float, warnings: list[str], config: PackConfig
+) -> Sound | None:
+    if task.audio is None:
+        return None
+    try:
+        return cut_sound(
+            task.item.path,
+            task.audio,
+            start_seconds=task.start_seconds,
+            duration_seconds=duration_seconds,
+            sample_rate=config.audio_sample_rate,
+        )
+    except RejectedInput as error:
+        if task.video is None or machine_trouble(error, task.item.path) is not None:
+            raise
+        warnings.append(f"{error.reason}; packed without sound")
+        return None
+
+
+def _json_member(task: Task, info: SampleInfo, warnings: list[str]) -> bytes:
+    item = task.item
+    content: dict[str, Any] = {
+        "key": task.key,
+        "group": task.group,
+        "label": task.label,
+        "label_name": item.label,
+        "targets": item.targets,
+        "source": item.relative,
+        "source_sha256": task.sha256,
+        "start_seconds": round(task.offset_seconds, 6),
+        "duration_seconds": round(info.duration_seconds, 6),
+        "fps": info.fps,
+        "num_frames": info.num_frames,
+        "has_video": info.has_video,
+        "has_audio": info.has_audio,
+        "warnings": warnings,
+    }
+    return (json.dumps(content, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,1 @@
+"""Planned clips -> batches: one contract, two executions."""

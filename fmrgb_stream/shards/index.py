@@ -1,0 +1,200 @@
+"""Parquet sidecar <-> SampleInfo: one row a sample, in tar order.
+
+Extradata is the same for all samples packed with the same options, so rows carry an id and the
+file's metadata carries the bytes once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fmrgb_stream.errors import ManifestError
+from fmrgb_stream.sample import Member, PacketTable, SampleInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INDEX_VERSION: Final = 1
+
+_MEMBER: Final = pa.struct(
+    [
+        ("extension", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("crc32c", pa.uint32()),
+    ]
+)
+_PACKET_COLUMNS: Final = ("offsets", "sizes", "is_key", "pts")
+_SCALARS: Final = (
+    ("key", pa.string()),
+    ("group", pa.string()),
+    ("label", pa.int64()),
+    ("has_video", pa.bool_()),
+    ("has_audio", pa.bool_()),
+    ("fps", pa.float64()),
+    ("num_frames", pa.int64()),
+    ("duration_seconds", pa.float64()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("codec", pa.string()),
+    ("color_matrix", pa.string()),
+    ("color_range", pa.string()),
+    ("rotation_degrees", pa.int32()),
+    ("audio_sample_rate", pa.int32()),
+    ("num_audio_samples", pa.int64()),
+)
+_RAGGED: Final = (
+    "frame_times_seconds",
+    "packet_offsets",
+    "packet_sizes",
+    "packet_is_key",
+    "packet_pts",
+)
+_SCHEMA: Final = pa.schema(
+    [
+        *_SCALARS,
+        ("targets", pa.list_(pa.float64())),
+        ("extradata_id", pa.string()),
+        ("frame_times_seconds", pa.list_(pa.float64())),
+        ("packet_offsets", pa.list_(pa.int64())),
+        ("packet_sizes", pa.list_(pa.int64())),
+        ("packet_is_key", pa.list_(pa.bool_())),
+        ("packet_pts", pa.list_(pa.int64())),
+        ("members", pa.list_(_MEMBER)),
+    ]
+)
+
+
+class ShardIndex:
+    """The rows of one sidecar. Rows become `SampleInfo` one by one, when asked for."""
+
+    def __init__(self, table: pa.Table, *, url: str) -> None:
+        """Unpack a table once, so that a row costs microseconds."""
+        metadata: dict[bytes, bytes] = table.schema.metadata or {}
+        self.url = url
+        self.metadata: dict[str, Any] = json.loads(metadata.get(b"fmrgb.shard", b"{}"))
+        """What the writer noted beside the rows (see `ShardWriter.finish`)."""
+        self._extradata: dict[str, bytes] = {
+            name: bytes.fromhex(text)
+            for name, text in json.loads(metadata.get(b"fmrgb.extradata", b"{}")).items()
+        }
+        self._plain: dict[str, list[Any]] = {
+            name: table.column(name).to_pylist()
+            for name in (*(name for name, _ in _SCALARS), "targets", "extradata_id", "members")
+        }
+        self._lists = {name: _RaggedColumn(table.column(name)) for name in _RAGGED}
+        self._row_of = {key: row for row, key in enumerate(self._plain["key"])}
+
+    def __len__(self) -> int:
+        """Samples in the shard."""
+        return len(self._plain["key"])
+
+    def __getitem__(self, row: int) -> SampleInfo:
+        """What the index knows of the sample at this place of the shard."""
+        values: dict[str, Any] = {name: self._plain[name][row] for name, _ in _SCALARS}
+        targets = self._plain["targets"][row]
+        packets = {name: self._lists[f"packet_{name}"].at(row) for name in _PACKET_COLUMNS}
+        return SampleInfo(
+            **values,
+            targets=None if targets is None else tuple(targets),
+            extradata=self._extradata.get(self._plain["extradata_id"][row], b""),
+            frame_times_seconds=self._lists["frame_times_seconds"].at(row),
+            packets=None if packets["offsets"] is None else PacketTable(**packets),
+            members=tuple(Member(**member) for member in self._plain["members"][row]),
+        )
+
+    def key(self, row: int) -> str:
+        """Key of the sample at this place."""
+        return self._plain["key"][row]
+
+    def row_of(self, key: str) -> int | None:
+        """Place of a key in this shard, or None."""
+        return self._row_of.get(key)
+
+    def durations_seconds(self) -> NDArray[np.float64]:
+        """float64 [rows]: how long each sample lasts."""
+        return np.asarray(self._plain["duration_seconds"], dtype=np.float64)
+
+    @classmethod
+    def from_parquet(cls, content: bytes, *, url: str) -> ShardIndex:
+        """Read a sidecar's bytes.
+
+        Raises:
+            ManifestError: not parquet, another index version, or columns missing.
+        """
+        try:
+            table = pq.read_table(pa.BufferReader(content))
+        except pa.ArrowException as error:
+            raise ManifestError(f"{url} is not a readable parquet sidecar: {error}") from error
+        metadata: dict[bytes, bytes] = table.schema.metadata or {}
+        version = metadata.get(b"fmrgb.index_version", b"none").decode()
+        if version != str(INDEX_VERSION):
+            raise ManifestError(
+                f"{url}: index version {version}, this release reads {INDEX_VERSION}"
+            )
+        missing = sorted(set(_SCHEMA.names) - set(table.column_names))
+        if missing:
+            raise ManifestError(f"{url} lacks the columns {missing}")
+        return cls(table, url=url)
+
+
+class _RaggedColumn:
+    """A list column as one flat numpy array and the places where its rows begin."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        rows = column.combine_chunks()
+        self._flat = rows.flatten().to_numpy(zero_copy_only=False)
+        lengths = rows.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        self._ends = np.cumsum(lengths)
+        self._lengths = lengths
+        self._is_null = rows.is_null().to_numpy(zero_copy_only=False)
+
+    def at(self, row: int) -> Any:
+        if self._is_null[row]:
+            return None
+        end = self._ends[row]
+        return self._flat[end - self._lengths[row] : end]
+
+
+def index_to_parquet(samples: Sequence[SampleInfo], *, metadata: dict[str, Any]) -> bytes:
+    """The sidecar of one shard; equal input gives equal bytes."""
+    extradata = {_extradata_id(s.extradata): s.extradata.hex() for s in samples if s.extradata}
+    table = pa.Table.from_pylist([_row(sample) for sample in samples], schema=_SCHEMA)
+    table = table.replace_schema_metadata(
+        {
+            "fmrgb.index_version": str(INDEX_VERSION),
+            "fmrgb.extradata": json.dumps(extradata, sort_keys=True),
+            "fmrgb.shard": json.dumps(metadata, sort_keys=True),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _extradata_id(extradata: bytes) -> str:
+    return hashlib.sha256(extradata).hexdigest()[:16] if extradata else ""
+
+
+def _row(sample: SampleInfo) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(sample, name) for name, _ in _SCALARS}
+    packets = sample.packets
+    for name in _PACKET_COLUMNS:
+        row[f"packet_{name}"] = None if packets is None else np.asarray(getattr(packets, name))
+    return row | {
+        "targets": sample.targets,
+        "extradata_id": _extradata_id(sample.extradata),
+        "frame_times_seconds": sample.frame_times_seconds,
+        "members": [
+            {"extension": m.extension, "offset": m.offset, "size": m.size, "crc32c": m.crc32c}
+            for m in sample.members
+        ],
+    }

@@ -1,0 +1,5 @@
+"""URL -> bytes."""
+
+from fmrgb_stream.storage.store import Store
+
+__all__ = ["Store"]

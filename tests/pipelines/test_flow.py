@@ -1,0 +1,152 @@
+"""Flow estimators on textures that move by a known amount, and the planes' formulas."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from fmrgb_stream.config import FlowConfig
+from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.pipelines.cpu.flow import FlowReader, choose_estimator, gray_frames
+from fmrgb_stream.pipelines.flow_planes import flow_plane, quantise_flow_plane
+from fmrgb_stream.pipelines.lucas_kanade import lucas_kanade_flow
+from tests.support.clips import angle_between
+
+RIGHT, DOWN = 0, 1
+
+
+def texture_pair(shift_xy, *, size=112, cell=8, seed=1):
+    """A smooth random texture, and the same moved by (right, down) pixels."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, ((size + 80) // cell + 2,) * 2)
+    big = ndimage.zoom(coarse, cell, order=3).clip(0, 255)
+    moved = ndimage.shift(big, (shift_xy[1], shift_xy[0]), order=3, mode="nearest")
+    window = (slice(40, 40 + size), slice(40, 40 + size))
+    return [np.rint(x[window]).clip(0, 255).astype(np.uint8) for x in (big, moved)]
+
+
+def estimate(name, before, after):
+    return FlowReader(name).flow(np.stack([before, after]), np.array([True]))[0]
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0), (2, 1), (-4, 3), (8, 0), (0, -8), (-5.5, 5.5)])
+def test_lucas_kanade_finds_the_shift(shift):
+    flow = estimate("lucas_kanade", *texture_pair(shift))
+    error = np.hypot(flow[RIGHT] - shift[0], flow[DOWN] - shift[1])
+    assert np.median(error) < 0.25
+
+
+@pytest.mark.parametrize("shift", [(2, 1), (-4, 3), (8, 0)])
+def test_both_estimators_point_the_same_way(shift):
+    pair = texture_pair(shift)
+    dis, lucas_kanade = estimate("dis", *pair), estimate("lucas_kanade", *pair)
+    assert np.median(angle_between(lucas_kanade, dis)) < 10
+    assert np.median(np.abs(np.hypot(*dis) - np.hypot(*lucas_kanade))) < 0.5
+
+
+def test_positive_u_is_motion_to_the_right():
+    flow = estimate("dis", *texture_pair((3, 0)))
+    assert np.median(flow[RIGHT]) == pytest.approx(3, abs=0.3)
+    assert np.median(flow[DOWN]) == pytest.approx(0, abs=0.3)
+
+
+def test_positive_v_is_motion_downward():
+    flow = estimate("dis", *texture_pair((0, 3)))
+    assert np.median(flow[DOWN]) == pytest.approx(3, abs=0.3)
+
+
+@pytest.mark.parametrize("name", ["dis", "lucas_kanade"])
+def test_identical_frames_do_not_move(name):
+    before, _ = texture_pair((0, 0))
+    assert not estimate(name, before, before.copy()).any()
+
+
+@pytest.mark.parametrize("name", ["dis", "lucas_kanade"])
+def test_flow_is_zero_where_no_motion_can_be_told(name):
+    frames = np.stack([*texture_pair((4, 0)), texture_pair((0, 0), seed=9)[0]])
+    flow = FlowReader(name).flow(frames, np.array([True, False]))
+    assert flow[0].any()
+    assert not flow[1].any()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 112), (16, 16), (20, 200), (200, 12)])
+@pytest.mark.parametrize("name", ["dis", "lucas_kanade"])
+def test_small_and_narrow_frames_have_flow(name, size):
+    rng = np.random.default_rng(3)
+    frames = rng.integers(0, 255, (2, *size), dtype=np.uint8)
+    flow = FlowReader(name).flow(frames, np.array([True]))
+    assert flow.shape == (1, 2, *size)
+    assert np.isfinite(flow).all()
+
+
+@pytest.mark.parametrize("size", [(48, 80), (32, 40), (64, 88), (9, 30), (112, 112)])
+def test_dis_does_not_remember_the_pairs_before(size):
+    rng = np.random.default_rng(3)
+    noise = rng.integers(0, 255, (2, *size), dtype=np.uint8)
+    edges = np.zeros((2, *size), np.uint8)
+    edges[0, :, : size[1] // 2] = edges[1, :, : size[1] // 4] = 235
+    moves = np.array([True])
+    fresh = FlowReader("dis").flow(noise, moves)
+    used = FlowReader("dis")
+    used.flow(edges, moves)
+    np.testing.assert_array_equal(used.flow(noise, moves), fresh)
+
+
+def test_a_pair_does_not_depend_on_the_other_pairs():
+    pairs = [texture_pair((k, -k), seed=k) for k in (1, 2, 3)]
+    before, after = (torch.from_numpy(np.stack(x)) for x in zip(*pairs, strict=True))
+    together = lucas_kanade_flow(before, after)
+    alone = lucas_kanade_flow(before[1:2], after[1:2])
+    assert torch.equal(together[1:2], alone)
+
+
+def test_flat_areas_do_not_move():
+    before = torch.full((1, 64, 64), 100, dtype=torch.uint8)
+    flow = lucas_kanade_flow(before, before + 3)
+    assert float(flow.abs().max()) < 0.01
+
+
+@pytest.mark.parametrize("estimator", ["nvof", "member"])
+def test_estimators_of_other_pipelines_are_refused_with_a_cure(estimator):
+    with pytest.raises(ConfigError, match="use 'auto', 'dis' or 'lucas_kanade'"):
+        choose_estimator(FlowConfig(estimator=estimator))
+
+
+def test_auto_is_dis():
+    assert choose_estimator(FlowConfig()) == "dis"
+
+
+flows = st.floats(-40, 40, allow_nan=False, width=32)
+
+
+@settings(max_examples=50, deadline=None)
+@given(u=flows, v=flows, max_pixels=st.floats(0.5, 32))
+def test_quantised_planes_follow_the_contract(u, v, max_pixels):
+    field = np.array([u, v], np.float32)[None, :, None, None]
+    magnitude, plane_u, plane_v = (
+        float(quantise_flow_plane(flow_plane(field, name, max_pixels=max_pixels), name)[0, 0, 0])
+        for name in ("flow", "flow_u", "flow_v")
+    )
+    assert abs(magnitude - 255 * min(np.hypot(u, v) / max_pixels, 1)) <= 0.5001
+    assert abs(plane_u - (128 + 127 * np.clip(u / max_pixels, -1, 1))) <= 0.5001
+    assert abs(plane_v - (128 + 127 * np.clip(v / max_pixels, -1, 1))) <= 0.5001
+    for value in (magnitude, plane_u, plane_v):
+        assert value == int(value)
+        assert 0 <= value <= 255
+
+
+def test_no_motion_is_0_in_the_magnitude_and_128_in_the_directions():
+    still = np.zeros((1, 2, 1, 1), np.float32)
+    values = [
+        quantise_flow_plane(flow_plane(still, name, max_pixels=16), name).item()
+        for name in ("flow", "flow_u", "flow_v")
+    ]
+    assert values == [0, 128, 128]
+
+
+def test_gray_is_the_luma_of_the_contract():
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 2, 16, 24), dtype=np.uint8)
+    expected = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
+    assert np.abs(gray_frames(rgb) - expected).max() <= 0.51
