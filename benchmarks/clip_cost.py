@@ -19,11 +19,11 @@ from benchmarks.generated import generated_samples, planned_clips
 from benchmarks.timing import interleaved_ms, report
 from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.distributed import usable_cores
-from fmrgb_stream.pipelines.cpu import CpuPipeline
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
 from fmrgb_stream.pipelines.cpu.counters import Counters
 from fmrgb_stream.pipelines.cpu.flow import choose_estimator
 from fmrgb_stream.pipelines.cpu.mel import WaveformSpan
+from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.sample import ClipTask, PlannedClip
 

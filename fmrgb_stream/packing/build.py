@@ -152,7 +152,8 @@ def _build_shards(
         for sample in shard.samples
     )
     # One stream of jobs over all shards, so that no process waits where one shard ends.
-    with contextlib.closing(pool.in_order(_pack_one, jobs)) as results:
+    named = pool.in_order(_pack_one, jobs, name_of=lambda job: job.task.item.relative)
+    with contextlib.closing(named) as results:
         for shard in todo:
             found[shard.path] = _write_shard(destination, shard, results, progress)
     return [built for built in found.values() if built is not None]

@@ -91,7 +91,8 @@ def probe_inputs(
         for path in missing
     ]
     with cache:
-        for path, result in zip(missing, pool.in_order(probe_file, jobs), strict=True):
+        results = pool.in_order(probe_file, jobs, name_of=lambda job: job.path.name)
+        for path, result in zip(missing, results, strict=True):
             known[path] = result
             if result.is_lasting:
                 cache.put(path, result)

@@ -20,6 +20,7 @@ from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ConfigError, DatasetError, StorageError
 from fmrgb_stream.packing.findings import Notes, VerifyReport
 from fmrgb_stream.packing.progress import Progress, SilentProgress
+from fmrgb_stream.packing.verify_media import check_media
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.index import ShardIndex
 from fmrgb_stream.shards.manifest import Manifest, ShardEntry
@@ -118,9 +119,6 @@ def _check_shard(
     _check_structure(shard, content, infos, notes)
     for info in infos:
         _check_labels(manifest, shard, info, notes)
-    # Imported late: packing processes import this module and have no use for torch.
-    from fmrgb_stream.packing.verify_media import check_media
-
     whole = [info for info in infos if _members_are_whole(shard, content, info, notes)]
     chosen = whole if budget is None else whole[:budget]
     for found in pool.map(functools.partial(check_media, shard, content), chosen):

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from fmrgb_stream.errors import PackError
 
@@ -39,35 +39,57 @@ class WorkerPool:
         self._executor: ProcessPoolExecutor | None = None
         self._stop_writer: Connection | None = None
 
-    def in_order(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Generator[Result]:
+    def in_order(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Iterable[Job],
+        *,
+        name_of: Callable[[Job], str],
+    ) -> Generator[Result]:
         """The results, in the order of the jobs. `function` must be importable by name.
 
         Raises:
-            PackError: a process died, e.g. killed because the machine ran out of memory.
+            PackError: a process died, e.g. killed because the machine ran out of memory; names
+                the jobs that were under way, by `name_of`.
         """
         if self.num_workers == 1:
             return (function(job) for job in jobs)
-        return self._spread(function, iter(jobs))
+        return self._spread(function, iter(jobs), name_of)
 
-    def _spread(self, function: Callable[[Job], Result], jobs: Iterator[Job]) -> Generator[Result]:
+    def _spread(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Iterator[Job],
+        name_of: Callable[[Job], str],
+    ) -> Generator[Result]:
         executor = self._start()
         window = JOBS_AHEAD_PER_WORKER * self.num_workers
-        pending: deque[Future[Result]] = deque()
+        pending: deque[tuple[str, Future[Result]]] = deque()
+
+        def submit(count: int) -> None:
+            for job in itertools.islice(jobs, count):
+                pending.append((name_of(job), executor.submit(function, job)))
+
         try:
-            pending.extend(executor.submit(function, job) for job in itertools.islice(jobs, window))
+            submit(window)
             while pending:
-                result = pending.popleft().result()
-                pending.extend(executor.submit(function, job) for job in itertools.islice(jobs, 1))
+                result = pending[0][1].result()
+                pending.popleft()
+                submit(1)
                 yield result
         except BrokenProcessPool as error:
+            # Processes take jobs in order, so those under way are the first that are not done.
+            lost = [name for name, future in pending if not _has_result(future)]
             raise PackError(
-                f"a packing process died (one of {self.num_workers}); most often the machine ran "
-                "out of memory. Finished shards are kept: run the same command again, with fewer "
-                "num_workers if it happens again. If it died at once: a script that calls pack() "
-                "must do so below `if __name__ == '__main__':`"
+                f"a packing process died (one of {self.num_workers}) at one of: "
+                f"{', '.join(lost[: self.num_workers])}. Either the machine ran out of memory, or "
+                "a file brings the decoder down. Finished shards are kept: run the same command "
+                "again, with fewer num_workers, or without that file if it happens again. If it "
+                "died at once: a script that calls pack() must do so below "
+                "`if __name__ == '__main__':`"
             ) from error
         finally:
-            for future in pending:
+            for _, future in pending:
                 future.cancel()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -101,6 +123,10 @@ class WorkerPool:
     ) -> None:
         """Close; at once when something went wrong."""
         self.close(now=kind is not None)
+
+
+def _has_result(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _prepare_process(stop_reader: Connection) -> None:

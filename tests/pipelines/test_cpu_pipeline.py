@@ -21,7 +21,7 @@ from fmrgb_stream.errors import (
     ShardNotFound,
     TooManyBadSamples,
 )
-from fmrgb_stream.pipelines.cpu import CpuPipeline
+from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
 from fmrgb_stream.pipelines.cpu.threads import THREAD_NAME
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from tests.support.encoded import (

@@ -1,5 +1,4 @@
-"""Planned clips -> batches on CPU threads."""
+"""Planned clips -> batches on CPU threads.
 
-from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
-
-__all__ = ["CpuPipeline"]
+Nothing is imported here: `fmrgb verify` uses the packet decoder and has no need of torch.
+"""
