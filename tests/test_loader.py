@@ -239,6 +239,19 @@ def test_a_corrupt_sample_is_replaced_and_reported(damaged):
     assert len(stats["quarantined"]) == 1
 
 
+def test_a_lost_sidecar_costs_its_samples_and_not_the_run(root, tmp_path):
+    copy = tmp_path / "lost"
+    subprocess.run(["cp", "-r", root, copy], check=True)
+    shards = Manifest.load(Store(copy)).split("train").shards
+    (copy / shards[1].index_path).unlink()
+    with fs.build_loader(copy, batch_size=1, clip=CLIP, shuffle=False, tail="pad") as loader:
+        substitutes = [bool(batch.is_substitute[0]) for batch in loader]
+        reasons = {sample["reason"] for sample in loader.stats()["quarantined"]}
+    first = shards[0].num_samples
+    assert substitutes == [first <= i < first + shards[1].num_samples for i in range(NUM_CLIPS)]
+    assert all("no such file" in reason for reason in reasons)
+
+
 def test_a_corrupt_sample_raises_when_asked_to(damaged):
     with fs.build_loader(
         damaged, batch_size=1, clip=CLIP, shuffle=False, on_bad_sample="raise"
