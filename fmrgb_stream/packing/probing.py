@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ def probe_file(job: ProbeJob) -> ProbeResult:
     """
     sha256 = ""
     try:
+        if not stat.S_ISREG(job.path.stat().st_mode):
+            # Opening a pipe would wait for a writer for ever, and a device never ends.
+            raise RejectedInput("not a regular file, but a pipe, a socket or a device")
         with job.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         found = probe(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from fmrgb_stream.clips.media import main_streams, open_media, picture_colors
+from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.clips.streams import VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.trouble import no_fault_of_input
+from fmrgb_stream.packing.upright import UprightConverter
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -32,12 +32,6 @@ logger = logging.getLogger(__name__)
 MAX_MISSING_FRACTION: Final = 0.1
 """More frames than this that the container announces and the codec does not give: rejected."""
 _SEEK_MARGIN_SECONDS: Final = 0.5
-_MATRICES: Final = {
-    "bt601": Colorspace.ITU601,
-    "bt709": Colorspace.ITU709,
-    "bt2020": Colorspace.BT2020,
-}
-_FILTER: Final = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _SMPTE170M: Final = 6
 _LIMITED: Final = 1
 
@@ -101,7 +95,9 @@ def encode_proxy(stretch: Stretch, config: PackConfig, *, scratch: Path) -> Prox
     encoder = _Encoder(target, stretch.fps, width, height, config)
     num_missing = 0
     try:
-        for picture, is_missing in _fill_grid(stretch, _Converter(stretch.video, width, height)):
+        for picture, is_missing in _fill_grid(
+            stretch, UprightConverter(stretch.video, width, height)
+        ):
             encoder.add(picture)
             num_missing += is_missing
     finally:
@@ -118,7 +114,7 @@ def encode_proxy(stretch: Stretch, config: PackConfig, *, scratch: Path) -> Prox
     return Proxy(mp4=mp4, width=width, height=height, num_missing=num_missing)
 
 
-def _fill_grid(stretch: Stretch, convert: _Converter) -> Iterator[tuple[VideoFrame, bool]]:
+def _fill_grid(stretch: Stretch, convert: UprightConverter) -> Iterator[tuple[VideoFrame, bool]]:
     """The picture of each place in order, and whether it stands in for a frame that is missing."""
     shown, place, last = stretch.shown, 0, None
     for index, frame in _stretch_frames(stretch):
@@ -181,54 +177,6 @@ def _decode(stretch: Stretch, seek_to: float | None) -> Iterator[tuple[float, Vi
         for frame in container.decode(stream):
             if frame.pts is not None:
                 yield frame.pts * tick, frame
-
-
-@dataclass(slots=True)
-class _Converter:
-    """Decoded frames -> upright yuv420p BT.601 limited of one size. Keeps its swscale context."""
-
-    video: VideoProbe
-    width: int
-    height: int
-    _reformatter: VideoReformatter = field(default_factory=VideoReformatter)
-
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        if frame.width * frame.height > 4 * self.video.width * self.video.height:
-            raise RejectedInput(
-                f"the picture grows from {self.video.width}x{self.video.height} to "
-                f"{frame.width}x{frame.height} on the way"
-            )
-        sideways = self.video.rotation_degrees in (90, 270)
-        matrix, is_full = picture_colors(frame)
-        scaled = self._reformatter.reformat(
-            frame,
-            width=self.height if sideways else self.width,
-            height=self.width if sideways else self.height,
-            format="yuv420p",
-            src_colorspace=_MATRICES[matrix],
-            dst_colorspace=Colorspace.ITU601,
-            interpolation=_FILTER,
-            src_color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
-        return _turned(scaled, self.video.rotation_degrees)
-
-
-def _turned(frame: VideoFrame, degrees: int) -> VideoFrame:
-    """The frame turned counter-clockwise, plane by plane."""
-    if degrees == 0:
-        return frame
-    planes = []
-    for plane, divisor in zip(frame.planes, (1, 2, 2), strict=True):
-        width, height = frame.width // divisor, frame.height // divisor
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
-            :height, :width
-        ]
-        planes.append(np.rot90(rows, degrees // 90))
-    height, width = planes[0].shape
-    packed = np.concatenate([plane.reshape(-1) for plane in planes])
-    return av.VideoFrame.from_ndarray(packed.reshape(height * 3 // 2, width), format="yuv420p")
 
 
 class _Encoder:

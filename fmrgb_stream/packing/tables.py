@@ -92,8 +92,7 @@ def _common_targets(table: Path, rows: Sequence[_Row]) -> tuple[str, ...]:
 
 
 def _item(table: Path, row: _Row, target_names: Sequence[str]) -> SourceItem:
-    path = Path(row.path).expanduser()
-    path = path if path.is_absolute() else table.parent / path
+    path = table.parent / row.path  # an absolute path stays as it is
     start, end = (_seconds(table, row, name) for name in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise SourceError(

@@ -45,11 +45,12 @@ class Store:
 
         Raises:
             ShardNotFound, AccessDenied, StorageError: by cause, with the URL.
+            ConfigError: opened before a fork, and used in the child.
         """
         import obstore
         from obstore.exceptions import BaseError
 
-        client = self._open(path)
+        client = self._open()
         try:
             return obstore.get(client, path).bytes().to_bytes()
         except (BaseError, OSError) as error:
@@ -70,7 +71,7 @@ class Store:
                 f"{length} bytes from byte {start} are no range; run fmrgb verify",
                 url=self.url_of(path),
             )
-        client = self._open(path)
+        client = self._open()
         try:
             content = obstore.get_range(client, path, start=start, length=length).to_bytes()
         except (BaseError, OSError) as error:
@@ -86,12 +87,12 @@ class Store:
         """The full URL of one object, for messages."""
         return f"{self.url.rstrip('/')}/{path}"
 
-    def _open(self, path: str) -> ObjectStore:
+    def _open(self) -> ObjectStore:
         if os.getpid() != self._pid:
-            raise StorageError(
-                "this store was opened before a fork and would hang in the child; "
-                "open it in the child, or start processes with 'spawn'",
-                url=self.url_of(path),
+            # Not a StorageError: every sample would be called bad, one after the other.
+            raise ConfigError(
+                f"{self.url} was opened before a fork and would hang in the child; build the "
+                "loader in the child, or start processes with 'spawn'"
             )
         if self._client is None:
             with self._lock:

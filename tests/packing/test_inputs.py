@@ -1,6 +1,7 @@
 """Every kind of input that must work, packed once; each test looks at one of them."""
 
 import json
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -256,3 +257,23 @@ def test_real_clips_are_all_packed(real_clips, tmp_path):
     assert sources == {p.name for p in real_clips.iterdir() if p.suffix in (".mp4", ".avi")}
     assert not samples["muted_b"].info.has_audio
     assert set(report.manifest.channel_stats) == {"red", "green", "blue", "gray", "flow", "mel"}
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_named_like_media_is_rejected_and_not_waited_for(tmp_path):
+    source = tmp_path / "in"
+    write_media(source / "good.mp4", picture=picture())
+    os.mkfifo(source / "pipe.mp4")
+    report = pack(source, tmp_path / "out", config=PackConfig(num_workers=1))
+    assert [(reject.path, "not a regular file" in reject.reason) for reject in report.rejects] == [
+        ("pipe.mp4", True)
+    ]
+    assert report.num_packed == 1
+
+
+def test_a_tilde_in_a_table_is_part_of_a_name(tmp_path):
+    write_media(tmp_path / "in" / "~nobody9.mp4", picture=picture())
+    table = tmp_path / "in" / "t.csv"
+    table.write_text("path,label\n~nobody9.mp4,x\n")
+    report = pack(table, tmp_path / "out", config=PackConfig(num_workers=1))
+    assert (report.num_packed, report.num_rejected) == (1, 0)

@@ -1,6 +1,8 @@
 """Shard files: written once, read back by us and by WebDataset, damage seen."""
 
 import json
+import subprocess
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -311,3 +313,23 @@ def test_positions_round_trip_and_refuse_strangers():
     for name, value in (("version", 9), ("seed", 8), ("fingerprint", "x"), ("epoch", -1)):
         with pytest.raises(StateMismatch, match=name):
             EpochPosition.from_state(state | {name: value}, seed=7, fingerprint="abc")
+
+
+def test_a_store_used_after_a_fork_says_so_instead_of_hanging(tmp_path):
+    (tmp_path / "x").write_bytes(b"content")
+    code = (
+        "import os, sys\n"
+        "from fmrgb_stream.storage import Store\n"
+        "store = Store(sys.argv[1])\n"
+        "store.read('x')\n"
+        "child = os.fork()\n"
+        "if child:\n"
+        "    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "try:\n"
+        "    store.read('x')\n"
+        "except ValueError as error:\n"
+        "    os._exit(7 if 'spawn' in str(error) else 1)\n"
+        "os._exit(2)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 7
