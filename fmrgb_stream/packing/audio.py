@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +22,7 @@ from av.error import FFmpegError
 from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.clips.streams import AudioProbe
 from fmrgb_stream.errors import RejectedInput
+from fmrgb_stream.packing.trouble import machine_trouble
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -48,6 +49,8 @@ class Sound:
 
     flac: bytes
     num_samples: int
+    warning: str
+    """What was wrong with the track, though not enough to do without it; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,14 @@ class _Chunk:
 
     start_seconds: float
     samples: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Track:
+    """What could be decoded, and why it is not all."""
+
+    chunks: list[_Chunk]
+    problem: str = ""
 
 
 def cut_sound(
@@ -68,15 +79,16 @@ def cut_sound(
 ) -> Sound:
     """Cut, mix to mono, resample and compress one stretch; silence where the track has nothing.
 
-    `start_seconds` is on the container's clock. The result has round(duration * rate) samples.
+    `start_seconds` is on the container's clock. The result has round(duration * rate) samples. A
+    track that breaks off keeps what comes before, as cut-off recordings do.
 
     Raises:
-        RejectedInput: the sound cannot be decoded; says at which second.
+        RejectedInput: nothing of the stretch can be decoded; says at which second.
     """
     until = start_seconds + duration_seconds + CONTEXT_SECONDS
-    chunks = _decode_from(path, audio, start_seconds, until)
+    track = _decode_from(path, audio, start_seconds, until)
     native = place_chunks(
-        chunks,
+        track.chunks,
         rate=audio.sample_rate,
         start_seconds=start_seconds - CONTEXT_SECONDS,
         num_samples=round((duration_seconds + 2 * CONTEXT_SECONDS) * audio.sample_rate),
@@ -84,7 +96,8 @@ def cut_sound(
     mono = soxr.resample(native, audio.sample_rate, sample_rate, quality="HQ")
     num_samples = round(duration_seconds * sample_rate)
     cut = cast("FloatArray", mono)[CONTEXT_SECONDS * sample_rate :][:num_samples]
-    return Sound(flac=encode_flac(cut, sample_rate), num_samples=num_samples)
+    flac = encode_flac(cut, sample_rate)
+    return Sound(flac=flac, num_samples=num_samples, warning=track.problem)
 
 
 def encode_flac(samples: FloatArray, sample_rate: int) -> bytes:
@@ -136,14 +149,15 @@ def _runs(chunks: Sequence[_Chunk], rate: int) -> Iterator[list[_Chunk]]:
 
 def _decode_from(
     path: Path, audio: AudioProbe, start_seconds: float, until_seconds: float
-) -> list[_Chunk]:
+) -> _Track:
     """Everything that sounds between the two times; from the beginning if seeking misses."""
     wanted = max(audio.start_seconds, start_seconds - CONTEXT_SECONDS)
     if wanted - PREROLL_SECONDS > audio.start_seconds:
-        chunks = _decode(path, audio, until_seconds, seek_to=wanted - PREROLL_SECONDS)
+        track = _decode(path, audio, until_seconds, seek_to=wanted - PREROLL_SECONDS)
         # A seek may land late; then the stretch would begin with silence that is not there.
-        if chunks and chunks[0].start_seconds <= wanted - PREROLL_SECONDS / 2:
-            return [chunk for chunk in chunks if chunk.start_seconds >= wanted - 0.5]
+        if track.chunks and track.chunks[0].start_seconds <= wanted - PREROLL_SECONDS / 2:
+            late = [chunk for chunk in track.chunks if chunk.start_seconds >= wanted - 0.5]
+            return replace(track, chunks=late)
     return _decode(path, audio, until_seconds, seek_to=None, keep_from=wanted - 0.5)
 
 
@@ -154,7 +168,7 @@ def _decode(
     *,
     seek_to: float | None,
     keep_from: float = -np.inf,
-) -> list[_Chunk]:
+) -> _Track:
     chunks: list[_Chunk] = []
     at = seek_to or audio.start_seconds
     try:
@@ -166,7 +180,7 @@ def _decode(
                 try:
                     container.seek(int(seek_to / stream.time_base), stream=stream)
                 except FFmpegError:
-                    return []  # no index; the caller decodes from the beginning
+                    return _Track(chunks=[])  # no index; the caller begins at the beginning
             for chunk in _mono(container.decode(stream), audio):
                 at = chunk.start_seconds
                 if at > until_seconds:
@@ -174,8 +188,11 @@ def _decode(
                 if at >= keep_from:
                     chunks.append(chunk)
     except FFmpegError as error:
-        raise RejectedInput(f"the sound breaks off at {at:.2f} s: {error}") from error
-    return chunks
+        problem = f"the sound breaks off at {at:.2f} s: {error}"
+        if not chunks or machine_trouble(error, path) is not None:
+            raise RejectedInput(problem) from error
+        return _Track(chunks=chunks, problem=f"{problem}; silence follows")
+    return _Track(chunks=chunks)
 
 
 def _mono(frames: Iterable[AudioFrame], audio: AudioProbe) -> Iterator[_Chunk]:

@@ -251,7 +251,7 @@ def _sound(
     if task.audio is None:
         return None
     try:
-        return cut_sound(
+        sound = cut_sound(
             task.item.path,
             task.audio,
             start_seconds=task.start_seconds,
@@ -263,6 +263,9 @@ def _sound(
             raise
         warnings.append(f"{error.reason}; packed without sound")
         return None
+    if sound.warning:
+        warnings.append(sound.warning)
+    return sound
 
 
 def _json_member(task: Task, info: SampleInfo, warnings: list[str]) -> bytes:

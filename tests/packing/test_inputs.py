@@ -277,3 +277,25 @@ def test_a_tilde_in_a_table_is_part_of_a_name(tmp_path):
     table.write_text("path,label\n~nobody9.mp4,x\n")
     report = pack(table, tmp_path / "out", config=PackConfig(num_workers=1))
     assert (report.num_packed, report.num_rejected) == (1, 0)
+
+
+def test_a_cut_off_recording_keeps_the_sound_before_the_cut(tmp_path):
+    source = tmp_path / "in"
+    whole = write_media(
+        tmp_path / "whole.ts",
+        picture=Picture(numbered_frames(90)),
+        sound=Sound(tone(1000, 3.0)),
+        container="mpegts",
+    ).read_bytes()
+    source.mkdir()
+    # In the middle of a sound packet: the decoder refuses the last one.
+    for number in range(6):
+        (source / f"cut{number}.ts").write_bytes(whole[: len(whole) // 2 + number * 188])
+    report = pack(source, tmp_path / "out", config=PackConfig(num_workers=1))
+    samples = packed_samples(tmp_path / "out")
+    assert len(samples) == 6
+    for sample in samples.values():
+        assert sample.info.has_audio
+        assert np.abs(sample.wave()[1600:8000]).max() > 0.2
+    assert any("silence follows" in warning for warning in report.warnings)
+    assert not any("without sound" in warning for warning in report.warnings)
