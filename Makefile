@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/installed.stamp
+# The peers that the benchmarks compare with are many and large: an environment of their own.
+BENCH_VENV  ?= build/bench-venv
+BENCH_STAMP := $(BENCH_VENV)/installed.stamp
 PYTEST := $(BIN)/python -m pytest
 
 export UV_HTTP_TIMEOUT ?= 300
@@ -44,8 +47,14 @@ test: install ## the quick tests, which need neither a network nor a server
 test-slow: install ## the slow tests
 	$(PYTEST) -m "slow and not network and not servers"
 
-bench: install ## the decoder benchmark; benchmarks/README.md lists the others
-	$(BIN)/python -m benchmarks.decoders
+bench: $(BENCH_STAMP) ## all benchmarks, against the peers, into benchmarks/results; QUICK=1 is a trial
+	$(BENCH_VENV)/bin/python -m benchmarks $(if $(QUICK),--quick)
+
+$(BENCH_STAMP): requirements-bench.lock pyproject.toml $(STAMP)
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv --without-pip $(BENCH_VENV)
+	$(UV) pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes requirements-bench.lock
+	$(UV) pip install --quiet --python $(BENCH_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
 
 check: lint types imports test ## all that a change has to pass
 
@@ -67,10 +76,15 @@ imports: install ## who may import whom
 docs: install ## the API as web pages, into build/docs
 	$(BIN)/pdoc --output-directory build/docs --docformat google fmrgb_stream
 
-lock: install ## resolve requirements.lock anew; add UPGRADE=1 to take newer versions
-	$(UV) pip compile --quiet --python $(BIN)/python --universal --fork-strategy fewest --python-version 3.11 \
-		--extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		$(if $(UPGRADE),--upgrade) pyproject.toml --output-file requirements.lock
+LOCK = $(UV) pip compile --quiet --python $(BIN)/python --universal --fork-strategy fewest \
+	--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links $(if $(UPGRADE),--upgrade) pyproject.toml
+
+lock: install ## resolve both locks anew; add UPGRADE=1 to take newer versions
+	$(LOCK) --extra dev --output-file requirements.lock
+# What stands in a file is kept where it can be: so both locks hold the same versions where peers allow it.
+	cp requirements.lock requirements-bench.lock
+	$(LOCK) --extra bench --output-file requirements-bench.lock
 
 clean: ## remove what was made, the environment too
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(VENV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import av
 import cv2
@@ -14,12 +15,28 @@ from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.sample import ClipTask, EncodedSample, PacketTable, PlannedClip, SampleInfo
 
 WIDTH, HEIGHT, NUM_FRAMES, FPS, AUDIO_RATE = 228, 128, 180, 30, 16000
-CODEC_OPTIONS = {"g": "16", "bf": "0", "tune": "fastdecode", "crf": "23", "preset": "veryfast"}
+CODEC_OPTIONS = {
+    "g": "16", "bf": "3", "b_strategy": "0", "b-pyramid": "none", "weightb": "0",
+    "tune": "fastdecode", "crf": "23", "preset": "veryfast",
+}  # fmt: skip
 
 
-def generated_samples(num_samples: int, *, seed: int = 0) -> list[EncodedSample]:
-    """Six-second samples: a texture that drifts under noise, and a tone in noise."""
-    return [_sample(index, np.random.default_rng([seed, index])) for index in range(num_samples)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoShape:
+    """How large and how long a generated video is; what `fmrgb pack` makes of 640x360 and 6 s."""
+
+    width: int = WIDTH
+    height: int = HEIGHT
+    num_frames: int = NUM_FRAMES
+
+
+def generated_samples(
+    num_samples: int, *, seed: int = 0, shape: VideoShape | None = None
+) -> list[EncodedSample]:
+    """Samples of one shape: a texture that drifts under noise, and a tone in noise."""
+    shape = shape or VideoShape()
+    rngs = [np.random.default_rng([seed, index]) for index in range(num_samples)]
+    return [_sample(index, rng, shape) for index, rng in enumerate(rngs)]
 
 
 def planned_clips(samples: list[EncodedSample], clip: ClipConfig) -> list[PlannedClip]:
@@ -34,13 +51,13 @@ def planned_clips(samples: list[EncodedSample], clip: ClipConfig) -> list[Planne
     ]
 
 
-def _sample(index: int, rng: np.random.Generator) -> EncodedSample:
-    video = _video(rng)
+def _sample(index: int, rng: np.random.Generator, shape: VideoShape) -> EncodedSample:
+    video = _video(rng, shape)
     with av.open(io.BytesIO(video), mode="r") as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
         extradata = stream.codec_context.extradata or b""
-    times = np.arange(NUM_FRAMES * AUDIO_RATE // FPS) / AUDIO_RATE
+    times = np.arange(shape.num_frames * AUDIO_RATE // FPS) / AUDIO_RATE
     sound = 0.3 * np.sin(2 * np.pi * rng.uniform(200, 3000) * times)
     audio = io.BytesIO()
     noisy = sound + 0.05 * rng.standard_normal(len(times))
@@ -53,10 +70,10 @@ def _sample(index: int, rng: np.random.Generator) -> EncodedSample:
         has_video=True,
         has_audio=True,
         fps=float(FPS),
-        num_frames=NUM_FRAMES,
-        duration_seconds=NUM_FRAMES / FPS,
-        width=WIDTH,
-        height=HEIGHT,
+        num_frames=shape.num_frames,
+        duration_seconds=shape.num_frames / FPS,
+        width=shape.width,
+        height=shape.height,
         codec="h264",
         color_matrix="bt601",
         color_range="limited",
@@ -82,18 +99,19 @@ def _sample(index: int, rng: np.random.Generator) -> EncodedSample:
     )
 
 
-def _video(rng: np.random.Generator) -> bytes:
+def _video(rng: np.random.Generator, shape: VideoShape) -> bytes:
+    width, height = shape.width, shape.height
     coarse = rng.integers(0, 255, (24, 36, 3), dtype=np.uint8)
-    texture = cv2.resize(coarse, (WIDTH * 2, HEIGHT * 2), interpolation=cv2.INTER_CUBIC)
+    texture = cv2.resize(coarse, (width * 2, height * 2), interpolation=cv2.INTER_CUBIC)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=FPS, options=CODEC_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         speed = rng.uniform(0.2, 0.8)
-        for k in range(NUM_FRAMES):
-            x, y = int(k * speed) % WIDTH, int(k * speed / 2) % HEIGHT
-            window = texture[y : y + HEIGHT, x : x + WIDTH].astype(np.int16)
+        for k in range(shape.num_frames):
+            x, y = int(k * speed) % width, int(k * speed / 2) % height
+            window = texture[y : y + height, x : x + width].astype(np.int16)
             noisy = window + rng.integers(-3, 4, window.shape, dtype=np.int16)
             picture = noisy.clip(0, 255).astype(np.uint8)
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -11,6 +11,7 @@ FmrgbError
 │   └── ShardCorrupt                    a member's checksum or size differs from the index
 ├── SampleError                         one sample cannot be used; carries its shard and key
 │   └── DecodeError                     the codec refused it, or gave another number of frames
+├── WorkerDied                          a decode process has crashed or was killed
 ├── TooManyBadSamples                   more samples failed than `max_bad_fraction` allows
 ├── StateMismatch                       a saved loader state belongs to other data or settings
 ├── LoaderClosed                        the loader was used after close()
@@ -19,9 +20,17 @@ FmrgbError
     └── RejectedInput                   one input is unusable: the reason goes to rejects.jsonl
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class FmrgbError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose. All can be sent between processes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from message and fields; pickle's own way would call `__init__` without them."""
+        return _rebuilt, (type(self), self.args), self.__dict__
 
 
 class ConfigError(FmrgbError, ValueError):
@@ -82,6 +91,10 @@ class DecodeError(SampleError):
     """The codec refused the sample, or it holds another number of frames than the index says."""
 
 
+class WorkerDied(FmrgbError):
+    """A decode process has crashed or was killed."""
+
+
 class TooManyBadSamples(FmrgbError):
     """More samples failed than `max_bad_fraction` allows."""
 
@@ -109,3 +122,7 @@ class RejectedInput(PackError):
         """Keep the reason as it will be reported."""
         super().__init__(reason)
         self.reason = reason
+
+
+def _rebuilt(kind: type[FmrgbError], values: tuple[Any, ...]) -> FmrgbError:
+    return kind.__new__(kind, *values)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fmrgb_stream.clips.source import SampleSource
@@ -21,10 +20,12 @@ from fmrgb_stream.config import (
     LoaderConfig,
     TailRule,
     VideoDecoder,
+    WorkerKind,
 )
 from fmrgb_stream.distributed import WorldInfo, usable_cores
 from fmrgb_stream.errors import ConfigError, LoaderClosed
 from fmrgb_stream.pipelines.devices import Backend, check_backend, move_batch
+from fmrgb_stream.pipelines.epochs import EpochStream
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.sample import ClipBatch
 from fmrgb_stream.shards import Manifest, RankTasks, ShardReader
@@ -48,7 +49,8 @@ def build_loader(
     backend: Backend = "auto",
     shuffle: bool | None = None,
     tail: TailRule | None = None,
-    num_threads: int | None = None,
+    num_workers: int | None = None,
+    worker_kind: WorkerKind = "auto",
     prefetch_batches: int = 3,
     on_bad_sample: BadSampleRule = "substitute",
     max_bad_fraction: float = 0.05,
@@ -69,7 +71,8 @@ def build_loader(
         shuffle: None shuffles the split named `train` only.
         tail: What becomes of clips that do not fill the last global batch; None is `drop` when
             shuffling, else `pad`.
-        num_threads: Decode threads; None shares the usable cores among local processes.
+        num_workers: Clips made at the same time; None shares the usable cores among local ranks.
+        worker_kind: `process`, `thread`, or `auto`: processes where the system can (Linux).
         prefetch_batches: Batches in the making ahead of the one handed out.
         on_bad_sample: `substitute` a neighbour (counted and listed) or `raise`.
         max_bad_fraction: Stop when more than this share of the samples (at least 8) were bad.
@@ -87,7 +90,8 @@ def build_loader(
         seed=seed,
         shuffle=shuffles,
         tail=tail or ("drop" if shuffles else "pad"),
-        num_threads=num_threads,
+        num_workers=num_workers,
+        worker_kind=worker_kind,
         prefetch_batches=prefetch_batches,
         on_bad_sample=on_bad_sample,
         max_bad_fraction=max_bad_fraction,
@@ -106,7 +110,7 @@ def build_loader(
 
 
 class ClipLoader:
-    """Iterable over one epoch's batches; knows its place and can be put back to it.
+    """One epoch's batches; knows its place and can be put back to it.
 
     `iter()` plays the current epoch from its start, or from the loaded position if nothing was
     delivered since `load_state_dict`. When all of an epoch was delivered, the next `iter()` plays
@@ -141,11 +145,7 @@ class ClipLoader:
         self._start_position: int | None = None
         self._running: Generator[ClipBatch] | None = None
         self._closed = False
-        if len(self) == 0:
-            raise ConfigError(
-                f"split {split!r} has {self.num_clips} clips, fewer than one global batch of "
-                f"{self._tasks.global_batch_size}; lower batch_size or use tail='pad'"
-            )
+        self._tasks.check_not_empty(split)
         sliding = (clip.window_seconds, clip.hop_seconds, clip.fraction)
         self._fingerprint = order_fingerprint(
             self.manifest.fingerprint(split),
@@ -158,6 +158,7 @@ class ClipLoader:
             num_samples=self.num_samples,
         )
         self._pipeline = self._build_pipeline()
+        self._stream = EpochStream(self._pipeline, self._tasks)
 
     @property
     def num_clips(self) -> int:
@@ -200,8 +201,7 @@ class ClipLoader:
         else:
             is_over = self._tasks.steps_from(self._position) == 0
             self._epoch, self._position = self._epoch + is_over, 0
-        tasks = self._tasks.batches(epoch=self._epoch, position=self._position)
-        self._running = self._pipeline.batches(tasks)
+        self._running = self._stream.batches(epoch=self._epoch, position=self._position)
         return self._deliver(self._running, self._epoch, self._position)
 
     def set_epoch(self, epoch: int) -> None:
@@ -245,7 +245,7 @@ class ClipLoader:
         }
 
     def close(self) -> None:
-        """Stop all threads. Safe to call twice."""
+        """Stop all workers. Safe to call twice."""
         self._closed = True
         self._pipeline.close()
 
@@ -253,12 +253,7 @@ class ClipLoader:
         """The loader itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         """Close."""
         self.close()
 
@@ -292,7 +287,9 @@ class ClipLoader:
             # The length of the extras must be one for all batches; the first sample sets it.
             nominal_fps=self._reader.info(0).fps if self.clip.extras else 30.0,
             audio_sample_rate=self.manifest.audio_sample_rate,
-            num_threads=config.num_threads or cores,
+            num_workers=config.num_workers or cores,
+            worker_kind=config.worker_kind,
+            batch_size=config.batch_size,
             prefetch_batches=config.prefetch_batches,
             video_decoder=config.video_decoder,
             quarantine=self._quarantine,

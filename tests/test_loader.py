@@ -136,7 +136,7 @@ def test_ranks_together_cover_the_epoch_exactly_once(root):
 
 
 def test_two_runs_with_the_same_seed_are_byte_identical(root):
-    with build(root, num_threads=1) as one, build(root, num_threads=4) as two:
+    with build(root, num_workers=1) as one, build(root, num_workers=4) as two:
         assert digest(one) == digest(two)
 
 
@@ -167,7 +167,7 @@ def test_a_resumed_loader_goes_on_where_it_stood(root, stop):
         for _ in range(stop):
             next(batches)
         state = json.loads(json.dumps(loader.state_dict()))
-    with build(root, num_threads=1) as resumed:
+    with build(root, num_workers=1) as resumed:
         resumed.load_state_dict(state)
         assert digest(resumed) == whole[stop:]
         assert resumed.epoch == 1

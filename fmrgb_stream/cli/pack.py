@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
 from fmrgb_stream.cli.flags import add_config_flags, config_from_flags
 from fmrgb_stream.config import PackConfig
+from fmrgb_stream.distributed import usable_cores
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -41,10 +42,14 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Pack; 0 when every input that is meant went in, 1 when some were rejected."""
+    from fmrgb_stream.packing.workers import start_server
+
+    config = config_from_flags(arguments, PackConfig)
+    if (config.num_workers or usable_cores()) > 1:
+        start_server()  # it loads its libraries while this process loads the same
     from fmrgb_stream.packing import pack
     from fmrgb_stream.packing.progress import make_progress
 
-    config = config_from_flags(arguments, PackConfig)
     report = pack(
         arguments.source,
         arguments.destination,

@@ -1,17 +1,17 @@
 """A media file, as path or bytes -> MediaProbe: its streams, and when each frame is shown.
 
 Frame times come from packets, without decoding; only the first picture and the first sound are
-decoded, to learn rotation and colour and to prove that the codecs work.
+decoded, to learn rotation and colour and to prove that the codecs work. One pass does both: opening
+a file costs more than reading its packets.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 from av.error import FFmpegError
@@ -23,6 +23,7 @@ from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
 from fmrgb_stream.errors import RejectedInput
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
+
+Frame = TypeVar("Frame")
 
 _NOTED_REST_SECONDS: Final = 1.0
 _MAX_STEP_BACK_SECONDS: Final = 1.0
@@ -57,13 +60,14 @@ def probe(
         if video_stream is not None:
             _check_size(video_stream.width, video_stream.height, max_pixels)
         packets = _read_packets(container, video_stream, audio_stream, max_duration_seconds)
-    warnings: list[str] = []
-    video = None
-    if video_stream is not None and packets.num_video:
-        video = _probe_video(source, packets, max_pixels, max_duration_seconds)
-    elif video_stream is not None:
-        warnings.append("the video stream has no frames; taken as audio only")
-    audio = None if audio_stream is None else _probe_audio(source, packets, warnings)
+        warnings: list[str] = []
+        video = None
+        if video_stream is not None and packets.num_video:
+            ticks = _frame_ticks(source, video_stream, packets, max_pixels, max_duration_seconds)
+            video = _describe_video(video_stream, packets.picture.frame, ticks)
+        elif video_stream is not None:
+            warnings.append("the video stream has no frames; taken as audio only")
+        audio = None if audio_stream is None else _probe_audio(audio_stream, packets, warnings)
     return _judged(
         MediaProbe(format=name, video=video, audio=audio, warnings=tuple(warnings)),
         max_duration_seconds,
@@ -89,13 +93,35 @@ def _judged(probed: MediaProbe, max_duration_seconds: float) -> MediaProbe:
 
 
 @dataclass(slots=True)
+class _First(Generic[Frame]):
+    """The first frame that a stream decodes to, or why there is none."""
+
+    frame: Frame | None = None
+    error: FFmpegError | None = None
+
+    def feed(self, packet: Packet[Any]) -> None:
+        """Decode until there is a frame; an empty packet gives what the decoder still holds."""
+        if self.frame is not None or self.error is not None:
+            return
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            self.error = error
+            return
+        # A sound frame may hold nothing.
+        self.frame = next((frame for frame in frames if getattr(frame, "samples", 1)), None)
+
+
+@dataclass(slots=True)
 class _Packets:
     """What demuxing told, before it is judged."""
 
-    video_ticks: list[int]
-    num_video: int
     needs_decoding: bool
-    audio_end_seconds: float | None
+    video_ticks: list[int] = field(default_factory=list)
+    num_video: int = 0
+    audio_end_ticks: int | None = None
+    picture: _First[VideoFrame] = field(default_factory=_First["VideoFrame"])
+    sound: _First[AudioFrame] = field(default_factory=_First["AudioFrame"])
 
 
 def _read_packets(
@@ -104,36 +130,46 @@ def _read_packets(
     audio: AudioStream | None,
     max_duration_seconds: float,
 ) -> _Packets:
-    found = _Packets([], 0, video is not None and video.codec.name in _HIDDEN_FRAME_CODECS, None)
+    found = _Packets(video is not None and video.codec.name in _HIDDEN_FRAME_CODECS)
+    if video is not None:
+        video.thread_type = "SLICE"
+        video.codec_context.thread_count = 1
     streams = [stream for stream in (video, audio) if stream is not None]
     last_dts: int | None = None
     limit = max_duration_seconds * 1000  # frames; no real file has more than 1000 a second
     try:
         for packet in container.demux(streams):
-            if packet.size == 0:
-                continue
-            if video is not None and packet.stream_index == video.index:
-                found.num_video += 1
-                last_dts = _check_clock(packet, last_dts)
-                if packet.pts is None:
-                    found.needs_decoding = True
-                elif not packet.is_discard:
-                    found.video_ticks.append(packet.pts)
+            is_video = video is not None and packet.stream_index == video.index
+            if packet.size and is_video:
+                last_dts = _note_picture(packet, found, last_dts)
                 if found.num_video > limit:
                     raise RejectedInput(f"more than {limit:.0f} frames")
-            elif packet.pts is not None:
-                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                found.audio_end_seconds = max(end, found.audio_end_seconds or end)
+            elif packet.size and packet.pts is not None:
+                end = packet.pts + (packet.duration or 0)
+                found.audio_end_ticks = max(end, found.audio_end_ticks or end)
+            (found.picture if is_video else found.sound).feed(packet)
     except FFmpegError as error:
-        if not found.num_video and found.audio_end_seconds is None:
+        if not found.num_video and found.audio_end_ticks is None:
             raise RejectedInput(f"cannot be read: {error}") from error
         logger.debug("demuxing stopped early: %s", error)
+        for first in (found.picture, found.sound):
+            if first.frame is None:
+                first.error = first.error or error
     return found
+
+
+def _note_picture(packet: Packet[Any], found: _Packets, last_dts: int | None) -> int | None:
+    found.num_video += 1
+    if packet.pts is None:
+        found.needs_decoding = True
+    elif not packet.is_discard:
+        found.video_ticks.append(packet.pts)
+    return _check_clock(packet, last_dts)
 
 
 def _check_clock(packet: Packet[Any], last_dts: int | None) -> int | None:
     """The packet's decoding time, which must not jump back: frames would have no one order."""
-    if packet.dts is None or last_dts is None:
+    if packet.dts is None or last_dts is None or packet.dts >= last_dts:
         return packet.dts
     step_seconds = float((packet.dts - last_dts) * packet.time_base)
     if step_seconds < -_MAX_STEP_BACK_SECONDS:
@@ -143,47 +179,62 @@ def _check_clock(packet: Packet[Any], last_dts: int | None) -> int | None:
     return packet.dts
 
 
-def _probe_video(
-    source: Path | bytes, packets: _Packets, max_pixels: int, max_duration_seconds: float
-) -> VideoProbe | None:
+def _frame_ticks(
+    source: Path | bytes,
+    stream: VideoStream,
+    packets: _Packets,
+    max_pixels: int,
+    max_duration_seconds: float,
+) -> NDArray[np.int64]:
+    """int64 [F]: when each frame is shown.
+
+    Raises:
+        RejectedInput: no picture can be decoded, or it is too large.
+    """
+    if packets.picture.error is not None:
+        error = packets.picture.error
+        raise RejectedInput(f"the video cannot be decoded: {error}") from error
+    first = packets.picture.frame
+    if first is None:
+        raise RejectedInput(
+            f"none of {packets.num_video} video packets could be decoded "
+            f"(codec {stream.codec.name})"
+        )
+    _check_size(first.width, first.height, max_pixels)
+    ticks = packets.video_ticks
+    # Packet times that do not begin with the first picture are guesses (avi has none) or
+    # begin with packets that need an earlier one.
+    if packets.needs_decoding or first.pts != min(ticks, default=None):
+        ticks = _decoded_ticks(source, max_duration_seconds)
+    return np.unique(np.asarray(ticks, dtype=np.int64))
+
+
+def _decoded_ticks(source: Path | bytes, max_duration_seconds: float) -> list[int]:
+    """The times of all frames, by decoding all of them."""
+    ticks: list[int] = []
     with open_media(source) as container:
         stream = main_streams(container)[0]
-        if stream is None or stream.time_base is None:
+        if stream is None:
             raise RejectedInput("the video stream went away between two looks at the file")
         stream.thread_type = "SLICE"
         stream.codec_context.thread_count = 1
-        frames = container.decode(stream)
         try:
-            first = next(frames, None)
-            if first is None:
-                raise RejectedInput(
-                    f"none of {packets.num_video} video packets could be decoded "
-                    f"(codec {stream.codec.name})"
-                )
-            _check_size(first.width, first.height, max_pixels)
-            ticks = packets.video_ticks
-            # Packet times that do not begin with the first picture are guesses (avi has none) or
-            # begin with packets that need an earlier one.
-            if packets.needs_decoding or first.pts != min(ticks, default=None):
-                ticks = list(_decoded_ticks(first, frames, max_duration_seconds))
+            for number, frame in enumerate(container.decode(stream)):
+                if number > max_duration_seconds * 1000:
+                    raise RejectedInput(f"more than {max_duration_seconds * 1000:.0f} frames")
+                if frame.pts is not None or not number:
+                    ticks.append(frame.pts or 0)
         except FFmpegError as error:
             raise RejectedInput(f"the video cannot be decoded: {error}") from error
-        return _describe_video(stream, first, np.unique(np.asarray(ticks, dtype=np.int64)))
+    return ticks
 
 
-def _decoded_ticks(
-    first: VideoFrame, rest: Iterable[VideoFrame], max_duration_seconds: float
-) -> Iterator[int]:
-    yield first.pts or 0
-    for number, frame in enumerate(rest):
-        if number > max_duration_seconds * 1000:
-            raise RejectedInput(f"more than {max_duration_seconds * 1000:.0f} frames")
-        if frame.pts is not None:
-            yield frame.pts
-
-
-def _describe_video(stream: VideoStream, first: VideoFrame, ticks: NDArray[np.int64]) -> VideoProbe:
-    time_base = cast("Fraction", stream.time_base)
+def _describe_video(
+    stream: VideoStream, first: VideoFrame | None, ticks: NDArray[np.int64]
+) -> VideoProbe:
+    if first is None or stream.time_base is None:
+        raise AssertionError("a stream that decodes has a first frame and a time base")
+    time_base = stream.time_base
     announced = [_fraction(stream, n) for n in ("average_rate", "base_rate", "guessed_rate")]
     # Floats from the first frame on: ticks times 1/90000 lose nothing that matters within hours.
     times = (ticks - ticks[0]) * float(time_base)
@@ -213,28 +264,26 @@ def _fraction(stream: Any, name: str) -> Fraction | None:
     return Fraction(value) if value else None
 
 
-def _probe_audio(source: Path | bytes, packets: _Packets, warnings: list[str]) -> AudioProbe | None:
-    with open_media(source) as container:
-        stream = main_streams(container)[1]
-        if stream is None:
-            return None
-        try:
-            first = next((f for f in container.decode(stream) if f.samples), None)
-        except FFmpegError as error:
-            warnings.append(f"the sound cannot be decoded: {error} (codec {stream.codec.name})")
-            return None
-        if first is None:
-            warnings.append("the sound track is empty")
-            return None
-        start = float(first.time) if first.time is not None else 0.0
-        return AudioProbe(
-            stream_index=stream.index,
-            codec=stream.codec.name,
-            sample_rate=first.sample_rate,
-            num_channels=first.layout.nb_channels,
-            start_seconds=start,
-            end_seconds=max(start, packets.audio_end_seconds or start),
-        )
+def _probe_audio(stream: AudioStream, packets: _Packets, warnings: list[str]) -> AudioProbe | None:
+    first, error = packets.sound.frame, packets.sound.error
+    if error is not None:
+        warnings.append(f"the sound cannot be decoded: {error} (codec {stream.codec.name})")
+        return None
+    if first is None:
+        warnings.append("the sound track is empty")
+        return None
+    start = float(first.time) if first.time is not None else 0.0
+    end = start
+    if packets.audio_end_ticks is not None and stream.time_base is not None:
+        end = max(start, float(packets.audio_end_ticks * stream.time_base))
+    return AudioProbe(
+        stream_index=stream.index,
+        codec=stream.codec.name,
+        sample_rate=first.sample_rate,
+        num_channels=first.layout.nb_channels,
+        start_seconds=start,
+        end_seconds=end,
+    )
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -19,6 +19,7 @@ loop          T evenly spaced (floor of linspace)       from the start again
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +49,7 @@ def plan_clip(
     times = info.times_seconds()
     grid = FrameGrid(times_seconds=times, frame_stride=clip.frame_stride, fps=clip.fps)
     span = _span(grid, clip, uniform=uniform, window_index=window_index)
-    plan = _fit(span, clip)
-    return _complete(grid, plan, clip)
+    return _complete(grid, _fit(span, clip), clip)
 
 
 def _span(
@@ -64,6 +64,8 @@ def _span(
     if latest < 0:
         return grid.strided(0, stop)
     first = {"random": int(uniform * (latest + 1)), "centre": latest // 2, "start": 0}[clip.window]
+    if clip.fps is None:
+        stop = first + (clip.num_frames - 1) * clip.frame_stride + 1
     return grid.strided(first, stop)[: clip.num_frames]
 
 
@@ -87,60 +89,63 @@ def _sliding_span(
     return grid.strided(int(first), int(end))
 
 
-def _fit(span: NDArray[np.int64], clip: ClipConfig) -> ClipPlan:
-    """The length rule, before flow and times are known."""
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What the length rule makes of a span, before flow and times are known."""
+
+    first: NDArray[np.int64]
+    """int64 [T]: the frame shown; for padding the span's last frame stands in."""
+    second: NDArray[np.int64]
+    """int64 [T]: the frame blended in; the same array as `first` without blends."""
+    weights: NDArray[np.float64]
+    num_valid_frames: int
+    num_padding_frames: int = 0
+
+
+def _fit(span: NDArray[np.int64], clip: ClipConfig) -> _Fitted:
+    """The length rule."""
     length, num_frames = len(span), clip.num_frames
-    places = np.arange(num_frames)
-    num_valid_frames = min(length, num_frames)
-    weights = np.zeros(num_frames)
     if clip.length_rule == "zoom":
         exact = np.linspace(0, length - 1, num_frames)
         lower = np.floor(exact + TIME_SLACK_SECONDS).astype(np.int64)
         weights = np.maximum(exact - lower, 0.0)
-        first, second = span[lower], span[np.minimum(lower + 1, length - 1)]
-        num_valid_frames = num_frames
+        return _Fitted(span[lower], span[np.minimum(lower + 1, length - 1)], weights, num_frames)
+    num_padding = 0
+    if length == num_frames:
+        shown = span
+    elif length > num_frames and clip.length_rule == "subsample_pad":
+        shown = span[:: length // num_frames][:num_frames]
+    elif length > num_frames:
+        shown = span[np.linspace(0, length - 1, num_frames).astype(np.int64)]
+    elif clip.length_rule == "loop":
+        shown = span[np.arange(num_frames) % length]
     else:
-        if length > num_frames and clip.length_rule == "subsample_pad":
-            first = span[:: length // num_frames][:num_frames]
-        elif length > num_frames:
-            first = span[np.linspace(0, length - 1, num_frames).astype(np.int64)]
-        elif clip.length_rule == "loop":
-            first = span[places % length]
-        elif clip.length_rule == "repeat_last":
-            first = span[np.minimum(places, length - 1)]
-        else:
-            first = np.where(places < length, span[np.minimum(places, length - 1)], -1)
-        second = first
+        shown = span[np.minimum(np.arange(num_frames), length - 1)]
+        num_padding = num_frames - length if clip.length_rule == "subsample_pad" else 0
+    return _Fitted(shown, shown, np.zeros(num_frames), min(length, num_frames), num_padding)
+
+
+def _complete(grid: FrameGrid, fitted: _Fitted, clip: ClipConfig) -> ClipPlan:
+    """Add the leading frame, where flow exists, and the times; mark the padding."""
+    first, second, valid = fitted.first, fitted.second, fitted.num_valid_frames
+    times = grid.times_seconds[first]
+    if second is not first:
+        times = (1 - fitted.weights) * times + fitted.weights * grid.times_seconds[second]
+    lead_index = _lead(grid, fitted)
+    if clip.length_rule == "loop":
+        has_flow = np.arange(len(first)) % valid != 0
+    else:
+        has_flow = np.ones(len(first), dtype=np.bool_)
+        has_flow[valid:] = False
+    has_flow[0] = lead_index >= 0
+    if fitted.num_padding_frames:
+        step = (times[valid - 1] - times[0]) / (valid - 1) if valid > 1 else _grid_step(grid)
+        times[valid:] = times[valid - 1] + step * np.arange(1, len(times) - valid + 1)
+        first[valid:] = -1
     return ClipPlan(
         frame_indices=first,
         blend_indices=second,
-        blend_weights=weights,
-        lead_index=-1,
-        has_flow=np.ones(num_frames, dtype=np.bool_),
-        times_seconds=np.zeros(num_frames),
-        num_valid_frames=num_valid_frames,
-    )
-
-
-def _complete(grid: FrameGrid, plan: ClipPlan, clip: ClipConfig) -> ClipPlan:
-    """Add the leading frame, where flow exists, and the times."""
-    first, second, weights = plan.frame_indices, plan.blend_indices, plan.blend_weights
-    is_padding = first < 0
-    shown, valid = np.where(is_padding, 0, first), plan.num_valid_frames
-    times = (1 - weights) * grid.times_seconds[shown] + weights * grid.times_seconds[second]
-    if is_padding.any():
-        step = (times[valid - 1] - times[0]) / (valid - 1) if valid > 1 else _grid_step(grid)
-        times[valid:] = times[valid - 1] + step * np.arange(1, len(times) - valid + 1)
-    lead_index = _lead(grid, plan)
-    places = np.arange(len(first))
-    has_flow = ~is_padding & (places < valid)
-    if clip.length_rule == "loop":
-        has_flow = places % valid != 0
-    has_flow[0] = lead_index >= 0
-    return ClipPlan(
-        frame_indices=first,
-        blend_indices=np.where(is_padding, -1, second),
-        blend_weights=weights,
+        blend_weights=fitted.weights,
         lead_index=lead_index,
         has_flow=has_flow,
         times_seconds=times,
@@ -148,16 +153,16 @@ def _complete(grid: FrameGrid, plan: ClipPlan, clip: ClipConfig) -> ClipPlan:
     )
 
 
-def _lead(grid: FrameGrid, plan: ClipPlan) -> int:
+def _lead(grid: FrameGrid, fitted: _Fitted) -> int:
     """The frame as far before the first as the clip's frames are apart; -1 when there is none."""
-    first, last = plan.frame_indices[0], plan.frame_indices[plan.num_valid_frames - 1]
-    gaps = plan.num_valid_frames - 1
+    first, last = int(fitted.first[0]), int(fitted.first[fitted.num_valid_frames - 1])
+    gaps = fitted.num_valid_frames - 1
     if gaps == 0 or first == last:
-        return grid.before(int(first))
+        return grid.before(first)
     if grid.fps is None:
         nearest = math.floor(first - (last - first) / gaps + 0.5)
         # Frames closer than one apart (zoom of a short span): the one before, all the same.
-        return max(min(nearest, int(first) - 1), -1)
+        return max(min(nearest, first - 1), -1)
     times = grid.times_seconds
     return grid.at(float(times[first] - (times[last] - times[first]) / gaps))
 

@@ -25,11 +25,12 @@ class SampleSource:
         self._clip = clip
         self._seed = seed
         self._with_video = needs_picture(clip.planes)
+        self._with_audio = clip.needs_audio
 
     def fetch(self, task: ClipTask) -> PlannedClip:
         """Read the task's sample and plan its clip (see `ClipSource.fetch`)."""
         sample = self._reader.read(
-            task.sample_id, with_video=self._with_video, with_audio=self._clip.needs_audio
+            task.sample_id, with_video=self._with_video, with_audio=self._with_audio
         )
         plan = plan_clip(
             sample.info,

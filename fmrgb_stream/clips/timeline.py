@@ -76,6 +76,9 @@ class FrameGrid:
 
     def leading(self, fraction: float) -> int:
         """How many frames of the sample hold the leading `fraction` of its grid."""
-        grid = self.strided(0, len(self.times_seconds))
+        num_frames = len(self.times_seconds)
+        if fraction == 1.0:
+            return num_frames
+        grid = self.strided(0, num_frames)
         kept = kept_count(len(grid), fraction)
-        return len(self.times_seconds) if kept == len(grid) else int(grid[kept - 1]) + 1
+        return num_frames if kept == len(grid) else int(grid[kept - 1]) + 1

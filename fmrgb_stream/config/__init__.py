@@ -14,7 +14,13 @@ from fmrgb_stream.config.clip import (
     MelScale,
     WindowRule,
 )
-from fmrgb_stream.config.loader import BadSampleRule, LoaderConfig, TailRule, VideoDecoder
+from fmrgb_stream.config.loader import (
+    BadSampleRule,
+    LoaderConfig,
+    TailRule,
+    VideoDecoder,
+    WorkerKind,
+)
 from fmrgb_stream.config.pack import SPLIT_NAME, EncoderPreset, PackConfig, SourceParser
 
 __all__ = [
@@ -37,6 +43,7 @@ __all__ = [
     "TailRule",
     "VideoDecoder",
     "WindowRule",
+    "WorkerKind",
     "check_choice",
     "check_count",
     "check_positive",

@@ -10,6 +10,7 @@ from fmrgb_stream.errors import ConfigError
 
 TailRule = Literal["drop", "pad", "wrap"]
 BadSampleRule = Literal["raise", "substitute"]
+WorkerKind = Literal["auto", "process", "thread"]
 VideoDecoder = Literal["auto", "packets", "pyav", "decord"]
 
 
@@ -23,8 +24,11 @@ class LoaderConfig:
     shuffle: bool = True
     tail: TailRule = "drop"
     """What becomes of the clips that do not fill the last global batch."""
-    num_threads: int | None = None
-    """Decode threads; None shares the usable cores among the processes of this machine."""
+    num_workers: int | None = None
+    """Clips made at the same time; None shares the usable cores among the training processes of
+    this machine."""
+    worker_kind: WorkerKind = "auto"
+    """`process`, `thread`, or `auto`: processes where the system can (Linux)."""
     prefetch_batches: int = 3
     """Batches in the making ahead of the one handed out."""
     block_samples: int = 32
@@ -42,8 +46,9 @@ class LoaderConfig:
         """Check every field."""
         check_choice("tail", self.tail, TailRule)
         check_choice("on_bad_sample", self.on_bad_sample, BadSampleRule)
+        check_choice("worker_kind", self.worker_kind, WorkerKind)
         check_choice("video_decoder", self.video_decoder, VideoDecoder)
-        for name in ("batch_size", "num_threads", "prefetch_batches", "block_samples",
+        for name in ("batch_size", "num_workers", "prefetch_batches", "block_samples",
                      "shuffle_window_blocks"):  # fmt: skip
             check_count(name, getattr(self, name))
         if not 0 <= self.max_bad_fraction <= 1:

@@ -19,6 +19,7 @@ import soundfile
 import soxr
 from av.error import FFmpegError
 
+from fmrgb_stream.clips.flac import add_seek_table
 from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.clips.streams import AudioProbe
 from fmrgb_stream.errors import RejectedInput
@@ -101,11 +102,11 @@ def cut_sound(
 
 
 def encode_flac(samples: FloatArray, sample_rate: int) -> bytes:
-    """16-bit mono FLAC of float32 [S] in -1..1; louder is clipped."""
+    """16-bit mono FLAC of float32 [S] in -1..1, with a seek point for each block; louder is clipped."""
     quantised = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, quantised, sample_rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
+    return add_seek_table(buffer.getvalue())
 
 
 def place_chunks(
@@ -198,6 +199,7 @@ def _decode(
 def _mono(frames: Iterable[AudioFrame], audio: AudioProbe) -> Iterator[_Chunk]:
     """Frames -> mono chunks at the probe's rate; frames without a time follow the one before."""
     converter = _planar_float(audio.sample_rate)
+    weights: dict[str, FloatArray] = {}
     expected = audio.start_seconds
     for frame in frames:
         if frame.samples == 0:
@@ -210,7 +212,10 @@ def _mono(frames: Iterable[AudioFrame], audio: AudioProbe) -> Iterator[_Chunk]:
                 f"{expected:.2f} s"
             )
         samples_CS = converter(frame)
-        yield _Chunk(start_seconds=expected, samples=mix_weights(frame.layout) @ samples_CS)
+        layout = frame.layout
+        if layout.name not in weights:
+            weights[layout.name] = mix_weights(layout)
+        yield _Chunk(start_seconds=expected, samples=weights[layout.name] @ samples_CS)
         expected += frame.samples / frame.sample_rate
 
 
@@ -220,7 +225,8 @@ def _planar_float(rate: int) -> Any:
 
     def convert(frame: AudioFrame) -> FloatArray:
         if frame.format.name == "fltp":
-            return cast("FloatArray", frame.to_ndarray())
+            planes = (memoryview(plane) for plane in frame.planes)
+            return np.stack([np.frombuffer(p, np.float32, frame.samples) for p in planes])
         key = f"{frame.format.name} {frame.layout.name}"
         if key not in resamplers:
             resamplers[key] = av.AudioResampler("fltp", frame.layout, rate)

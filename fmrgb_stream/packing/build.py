@@ -68,8 +68,8 @@ def pack(
         overwrite: Replace a dataset of other input or settings.
         progress: Where to report; None is nowhere.
 
-    With more than one worker, processes are started by `spawn`: a script that calls this needs
-    `if __name__ == "__main__":` around it.
+    With more than one worker, processes import the main module again, as Python's `multiprocessing`
+    has it: a script that calls this needs `if __name__ == "__main__":` around it.
 
     Raises:
         SourceError: the source holds nothing usable, or its table is wrong.
@@ -91,8 +91,7 @@ def pack(
         ):
             plan = _probe_and_plan(listing, target, config, pool, told, overwrite=overwrite)
             built = _build_shards(plan, listing, target, config, pool, told)
-            pool.close()
-            report = publish(plan, listing, target, config, built)
+            report = publish(plan, listing, target, config, built, pool)
             finish(target)
     finally:
         told.close()

@@ -6,6 +6,7 @@ Places of the grid are filled while decoding, so one source frame is held at a t
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -116,7 +117,8 @@ def encode_proxy(stretch: Stretch, config: PackConfig, *, scratch: Path) -> Prox
 
 def _fill_grid(stretch: Stretch, convert: UprightConverter) -> Iterator[tuple[VideoFrame, bool]]:
     """The picture of each place in order, and whether it stands in for a frame that is missing."""
-    shown, place, last = stretch.shown, 0, None
+    shown: list[int] = stretch.shown.tolist()
+    place, last = 0, None
     for index, frame in _stretch_frames(stretch):
         if index < shown[place]:
             continue
@@ -134,14 +136,16 @@ def _fill_grid(stretch: Stretch, convert: UprightConverter) -> Iterator[tuple[Vi
     if last is None:
         raise RejectedInput(f"no frame can be decoded at {stretch.times_seconds[0]:.2f} s")
     for rest in range(place, len(shown)):
-        yield last, rest == 0 or bool(shown[rest] != shown[rest - 1])
+        yield last, rest == 0 or shown[rest] != shown[rest - 1]
 
 
 def _stretch_frames(stretch: Stretch) -> Iterator[tuple[int, VideoFrame]]:
     """(index in the stretch, frame) in increasing order, by seeking or from the beginning."""
-    times = stretch.times_seconds
-    first = float(times[0])
-    tolerance = float(np.diff(times).min()) * 0.45 if len(times) > 1 else 0.45 / float(stretch.fps)
+    times: list[float] = stretch.times_seconds.tolist()
+    first = times[0]
+    # Below half of the shortest step, so that a frame is near to one of the times at most.
+    step = float(np.diff(times).min()) if len(times) > 1 else 1 / float(stretch.fps)
+    tolerance = 0.45 * step
     seek_to = first - _SEEK_MARGIN_SECONDS
     starts_late = seek_to > stretch.video.start_seconds
     for attempt in (seek_to, None) if starts_late else (None,):
@@ -152,8 +156,8 @@ def _stretch_frames(stretch: Stretch) -> Iterator[tuple[int, VideoFrame]]:
                 met_start = met_start or at <= first + tolerance
                 if not met_start or at > times[-1] + tolerance:
                     break  # the seek landed after the start, or all is there
-                index = int(np.abs(times - at).argmin()) if at >= first - tolerance else -1
-                if index >= 0 and abs(times[index] - at) <= tolerance:
+                index = bisect_left(times, at - tolerance)
+                if index < len(times) and times[index] <= at + tolerance:
                     yield index, frame
         except FFmpegError as error:
             if met_start:
@@ -204,7 +208,12 @@ class _Encoder:
                 "g": gop,
                 "keyint_min": gop,
                 "sc_threshold": "0",
-                "bf": "0",
+                # Between two frames that others refer to lie three that none refers to: a clip with
+                # a stride leaves most of those out, which halves its decoding.
+                "bf": "3",
+                "b_strategy": "0",
+                "b-pyramid": "none",
+                "weightb": "0",
                 # With it, about 1 in 300 encodes of the same frames gives other bytes: x264's
                 # macroblock tree is not deterministic with AVX-512.
                 "mbtree": "0",

@@ -12,6 +12,8 @@ from fmrgb_stream.errors import PackError
 from fmrgb_stream.packing.destination import REJECTS_NAME, remove_stale
 from fmrgb_stream.packing.plan import PackPlan, config_values, plan_values
 from fmrgb_stream.packing.sources import Reject, SourceListing
+from fmrgb_stream.packing.statistics import measure_channels
+from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, SplitEntry
 from fmrgb_stream.shards.writer import write_atomic
 
@@ -74,6 +76,7 @@ def publish(
     destination: Path,
     config: PackConfig,
     built: Sequence[BuiltShard],
+    pool: WorkerPool,
 ) -> PackReport:
     """Write rejects.jsonl and, last, manifest.json: first without, then with statistics."""
     rejects = (*plan.rejects, *(reject for shard in built for reject in shard.rejects))
@@ -91,7 +94,7 @@ def publish(
     )
     if not kept:
         raise nothing_left(rejects)
-    manifest = _with_statistics(_manifest(plan, listing, config, kept), destination, config)
+    manifest = _with_statistics(_manifest(plan, listing, config, kept), destination, config, pool)
     return PackReport(
         manifest=manifest,
         rejects=rejects,
@@ -130,18 +133,17 @@ def _split(shards: Sequence[BuiltShard]) -> SplitEntry:
     )
 
 
-def _with_statistics(manifest: Manifest, destination: Path, config: PackConfig) -> Manifest:
+def _with_statistics(
+    manifest: Manifest, destination: Path, config: PackConfig, pool: WorkerPool
+) -> Manifest:
     path = destination / MANIFEST_NAME
-    # The loader that measures needs a manifest; a crash in between leaves one that is right but
-    # lacks the statistics, and the next run adds them.
+    # A crash in between leaves a manifest that is right but lacks the statistics, and the next run
+    # adds them.
     write_atomic(path, manifest.to_json().encode())
     if "train" not in manifest.splits:
         return manifest
-    # Imported late: packing processes import this module and have no use for torch.
-    from fmrgb_stream.packing.statistics import measure_channels
-
     stats, num_clips = measure_channels(
-        destination, max_clips=config.stats_samples, num_threads=config.num_workers
+        destination, manifest, max_clips=config.stats_samples, pool=pool
     )
     measured = replace(manifest, channel_stats=stats, stats_num_clips=num_clips)
     write_atomic(path, measured.to_json().encode())

@@ -1,38 +1,47 @@
-"""A packed train split -> mean and standard deviation of every plane, as the loader makes them."""
+"""A packed train split -> mean and standard deviation of every plane, as a loader makes them.
+
+The clips are made by the packing processes, which are there already; sums are whole numbers, so
+they are the same in whatever order and by however many processes they come.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
+import numpy as np
 
 from fmrgb_stream.channels import FULL_SCALE
 from fmrgb_stream.config import ClipConfig
-from fmrgb_stream.distributed import WorldInfo
-from fmrgb_stream.loader import build_loader
-from fmrgb_stream.shards.manifest import ChannelStats
+from fmrgb_stream.packing.workers import WorkerPool
+from fmrgb_stream.sample import ClipTask, PlannedClip
+from fmrgb_stream.shards.manifest import ChannelStats, Manifest, SplitEntry
 
-STAGE: Final = "measure"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 PLANES: Final = ("red", "green", "blue", "gray", "flow", "mel")
-_BATCH_SIZE: Final = 8
+CLIP: Final = ClipConfig(channels=PLANES, window="centre")
+CLIPS_A_JOB: Final = 8
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneSums:
-    """Exact running sums of one plane's 0..255 values."""
+    """Exact sums of one plane's 0..255 values."""
 
     count: int = 0
     total: int = 0
     total_of_squares: int = 0
 
-    def add(self, values: torch.Tensor) -> None:
-        """Count uint8 values of any shape."""
-        wide = values.to(dtype=torch.int64)
-        self.count += wide.numel()
-        self.total += int(wide.sum())
-        self.total_of_squares += int((wide * wide).sum())
+    def __add__(self, other: PlaneSums) -> PlaneSums:
+        """The sums over both."""
+        return PlaneSums(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            total_of_squares=self.total_of_squares + other.total_of_squares,
+        )
 
     def stats(self) -> ChannelStats:
         """Mean and population standard deviation, in 0..1."""
@@ -42,33 +51,85 @@ class PlaneSums:
         return ChannelStats(mean=mean / FULL_SCALE, std=variance**0.5 / FULL_SCALE)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """Consecutive samples of one shard."""
+
+    root: Path
+    shard: SplitEntry
+    """The split, as if this shard were all of it."""
+    samples: range
+    audio_sample_rate: int
+
+
 def measure_channels(
-    root: Path, *, max_clips: int, num_threads: int | None
+    root: Path, manifest: Manifest, *, max_clips: int, pool: WorkerPool
 ) -> tuple[dict[str, ChannelStats], int]:
     """(statistics by plane, clips measured) over the first clips of the train split.
 
     A split's samples stand in hashed order, so its first clips are a fair draw. Planes that never
     vary (the mel of a dataset without sound) are left out.
+
+    Raises:
+        SampleError, DatasetError, StorageError: a sample cannot be read back.
+        PackError: a process died.
     """
-    sums = {plane: PlaneSums() for plane in PLANES}
-    num_clips = 0
-    with build_loader(
-        root,
-        split="train",
-        batch_size=_BATCH_SIZE,
-        clip=ClipConfig(channels=PLANES, window="centre"),
-        shuffle=False,
-        tail="pad",
-        num_threads=num_threads,
-        on_bad_sample="raise",
-        world=WorldInfo(),
-    ) as loader:
-        for batch in loader:
-            real = batch.clip[~batch.is_padding][: max_clips - num_clips]
-            num_clips += len(real)
-            for place, plane in enumerate(batch.channels):
-                sums[plane].add(real[:, place])
-            if num_clips >= max_clips:
-                break
-    stats = {plane: found.stats() for plane, found in sums.items()}
+    jobs = list(_jobs(root, manifest, max_clips))
+    sums = [PlaneSums()] * len(PLANES)
+    for found in pool.in_order(sum_planes, jobs, name_of=_name):
+        sums = [mine + more for mine, more in zip(sums, found, strict=True)]
+    stats = {plane: one.stats() for plane, one in zip(PLANES, sums, strict=True)}
+    num_clips = sum(len(job.samples) for job in jobs)
     return {plane: found for plane, found in stats.items() if found.std > 0}, num_clips
+
+
+def _jobs(root: Path, manifest: Manifest, max_clips: int) -> Iterator[_Job]:
+    split, num_left = manifest.split("train"), max_clips
+    for shard in split.shards:
+        stop = min(shard.num_samples, num_left)
+        num_left -= stop
+        for first in range(0, stop, CLIPS_A_JOB):
+            yield _Job(
+                root=root,
+                shard=replace(split, shards=(shard,)),
+                samples=range(first, min(first + CLIPS_A_JOB, stop)),
+                audio_sample_rate=manifest.audio_sample_rate,
+            )
+
+
+def _name(job: _Job) -> str:
+    return f"{job.shard.shards[0].path} (channel statistics)"
+
+
+def sum_planes(job: _Job) -> tuple[PlaneSums, ...]:
+    """The sums of each of `PLANES` over the clips of one job; runs in a packing process."""
+    # Only who makes clips pays for OpenCV.
+    from fmrgb_stream.pipelines.cpu.alone import make_clips
+
+    sums = [PlaneSums()] * len(PLANES)
+    made = make_clips(_planned(job), clip=CLIP, audio_sample_rate=job.audio_sample_rate)
+    for planes_CTHW in made:
+        sums = [mine + _sums(plane) for mine, plane in zip(sums, planes_CTHW, strict=True)]
+    return tuple(sums)
+
+
+def _planned(job: _Job) -> Iterator[PlannedClip]:
+    from fmrgb_stream.clips.source import SampleSource
+    from fmrgb_stream.shards import ShardReader
+    from fmrgb_stream.storage import Store
+
+    source = SampleSource(ShardReader(Store(job.root), job.shard), clip=CLIP, seed=0)
+    for number in job.samples:
+        task = ClipTask(sample_id=number, window_index=0, epoch=0, is_padding=False)
+        yield source.fetch(task)
+
+
+def _sums(values: NDArray[Any]) -> PlaneSums:
+    """Count uint8 values of any shape."""
+    flat = values.reshape(-1)
+    squares = np.multiply(flat, flat, dtype=np.uint16)  # at most 255**2
+    return PlaneSums(
+        count=flat.size,
+        total=int(np.add.reduce(flat, dtype=np.uint64)),
+        total_of_squares=int(np.add.reduce(squares, dtype=np.uint64)),
+    )

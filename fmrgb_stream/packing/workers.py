@@ -1,7 +1,9 @@
 """Jobs -> results in the order of the jobs, made by several processes a bounded way ahead.
 
-Processes start by `spawn`: codecs, obstore and forks do not mix. They end when the parent goes,
-however it goes: all of them hold the reading end of a pipe whose writing end only the parent has.
+Processes are not forks of the caller, whose threads and connections do not survive that, but of a
+small server process that imports the libraries once and has one thread (`forkserver`). They end when
+the caller goes, however it goes: all of them hold the reading end of a pipe whose writing end only
+the caller has.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +31,18 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 JOBS_AHEAD_PER_WORKER: Final = 4
+_START: Final = "forkserver"
+_PRELOADED: Final = ["fmrgb_stream.packing.server"]
+
+
+def start_server() -> None:
+    """Have the processes' libraries imported, in a process beside this one, ahead of their use.
+
+    Without effect on a server that this program has started before; processes then import what it
+    lacks.
+    """
+    multiprocessing.get_context(_START).set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
 
 
 class WorkerPool:
@@ -94,7 +109,8 @@ class WorkerPool:
 
     def _start(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            context = multiprocessing.get_context("spawn")
+            start_server()
+            context = multiprocessing.get_context(_START)
             stop_reader, self._stop_writer = context.Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
                 self.num_workers, context, initializer=_prepare_process, initargs=(stop_reader,)
@@ -130,7 +146,7 @@ def _has_result(future: Future[Any]) -> bool:
 
 
 def _prepare_process(stop_reader: Connection) -> None:
-    """First thing in a new process: one thread a library, Ctrl-C is the parent's, end with it."""
+    """First thing in a new process: Ctrl-C is the parent's, end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(
         target=_end_with_parent, args=(stop_reader,), name="fmrgb-pack-watch", daemon=True

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -77,19 +78,30 @@ def _layout(
 ) -> AudioLayout:
     columns_per_second = sample_rate / config.hop_length_samples
     points_per_pixel = max(1, math.ceil(duration_seconds * columns_per_second / width))
-    num_points = width * points_per_pixel
-    offsets = (np.arange(num_points) + 0.5) / num_points * duration_seconds
-    columns = (starts_seconds[:, None] + offsets) * columns_per_second
-    first = np.floor(columns[:, 0]).astype(np.int64)
-    last = np.floor(columns[:, -1]).astype(np.int64) + 1
-    runs = _merge(list(zip(first.tolist(), last.tolist(), strict=True)), config)
-    positions = np.empty_like(columns)
+    offsets = _point_offsets(width * points_per_pixel, duration_seconds * columns_per_second)
+    starts = starts_seconds * columns_per_second
+    before, behind = float(offsets[0]), float(offsets[-1])
+    # Plain numbers: for the few frames of a clip they cost less than arrays.
+    spans = [(math.floor(x + before), math.floor(x + behind) + 1) for x in starts.tolist()]
+    runs = _merge(spans, config)
+    first = np.array([span[0] for span in spans])
     place = 0
     for run in runs:
-        inside = (first >= run.first_column) & (last < run.first_column + run.num_columns)
-        positions[inside] = columns[inside] - run.first_column + place
+        # A frame's columns all lie in the run that holds its first one.
+        inside = (first >= run.first_column) & (first < run.first_column + run.num_columns)
+        starts[inside] += place - run.first_column
         place += run.num_columns
-    return AudioLayout(runs=tuple(runs), positions=positions, points_per_pixel=points_per_pixel)
+    return AudioLayout(
+        runs=tuple(runs),
+        positions=starts[:, None] + offsets,
+        points_per_pixel=points_per_pixel,
+    )
+
+
+@lru_cache(maxsize=16)
+def _point_offsets(num_points: int, num_columns: float) -> FloatArray:
+    """float64 [num_points]: the middles of equal parts of so many spectrogram columns."""
+    return (np.arange(num_points) + 0.5) / num_points * num_columns
 
 
 def _merge(spans: Sequence[tuple[int, int]], config: MelConfig) -> list[ColumnRun]:

@@ -9,24 +9,25 @@ bins), N spectrogram columns, T frames, H height, W width.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
-import torchaudio
 from torch import Tensor
 
 from fmrgb_stream.channels import DB_RANGE
 from fmrgb_stream.config import MelConfig
-from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.audio_layout import AudioLayout
+from fmrgb_stream.pipelines.bands import (
+    MIN_POWER,
+    fourier_window,
+    mel_filters,
+    num_stft_bins,
+    resize_weights,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-MIN_POWER: Final = 10 ** (-DB_RANGE / 10)
-"""Power re full scale at the bottom of the range."""
 
 
 def audio_planes(
@@ -52,43 +53,25 @@ def audio_planes(
         value_T = dominant_frequency(powers_KN.sqrt(), layout, config=config)
         return value_T[:, None, None].expand(-1, height, width)
     values_MN = band_values(powers_KN, sample_rate=sample_rate, config=config)
-    values_MTW = read_columns(values_MN, layout)
     if config.method == "logmel":
-        values_MTW = stretch_extremes(values_MTW)
-    return rows_to_pixels(values_MTW, height)
-
-
-def mel_image(
-    stretches: list[Tensor], layout: AudioLayout, *, sample_rate: int, config: MelConfig
-) -> Tensor:
-    """Log-mel of a whole clip, float32 [M, W] in 0..1, low band at the bottom.
-
-    Args:
-        stretches: as for `audio_planes`.
-        layout: from `span_layout`.
-        sample_rate: Hz.
-        config: its `method` should be `mel`.
-    """
-    powers_KN = torch.cat([spectrogram_power(x, config=config) for x in stretches], dim=-1)
-    values_MN = band_values(powers_KN, sample_rate=sample_rate, config=config)
-    return read_columns(values_MN, layout)[:, 0].flip(0)
+        # The extremes are those of what is shown, between the columns.
+        values_MN = stretch_extremes(values_MN, read_columns(values_MN, layout))
+    # Both are linear; there are fewer columns before they are read.
+    values_HN = rows_to_pixels(values_MN, height)
+    return read_columns(values_HN, layout).transpose(0, 1)
 
 
 def spectrogram_power(waveform_S: Tensor, *, config: MelConfig) -> Tensor:
     """float32 [..., K, N] power re full scale; column n is centred on sample n * hop + n_fft / 2."""
-    window = torch.hann_window(config.win_length_samples, periodic=True, device=waveform_S.device)
     spectrum_KN = torch.stft(
         waveform_S,
         n_fft=config.n_fft,
         hop_length=config.hop_length_samples,
-        win_length=config.win_length_samples,
-        window=window,
+        window=_constant(fourier_window(config), waveform_S),
         center=False,
         return_complex=True,
     )
-    # The periodic Hann window's squares add up to 3/8 of its length (for lengths above 2).
-    scale = 4.0 / (config.n_fft * float(window.double().square().sum()))
-    return (spectrum_KN.real.square() + spectrum_KN.imag.square()) * scale
+    return spectrum_KN.real.square() + spectrum_KN.imag.square()
 
 
 def band_values(powers_KN: Tensor, *, sample_rate: int, config: MelConfig) -> Tensor:
@@ -97,10 +80,8 @@ def band_values(powers_KN: Tensor, *, sample_rate: int, config: MelConfig) -> Te
     `mel` and `stft`: dB / 80 + 1 in 0..1. `logmel`: log10 of the floored mel power, in -8..
     """
     if config.method == "stft":
-        num_bins = max(1, round(powers_KN.shape[-2] * config.stft_keep_fraction))
-        return decibel_values(powers_KN[..., :num_bins, :])
-    filters_MK = mel_filters(config, sample_rate).to(powers_KN.device)
-    mel_MN = filters_MK @ powers_KN
+        return decibel_values(powers_KN[..., : num_stft_bins(config), :])
+    mel_MN = _constant(mel_filters(config, sample_rate), powers_KN) @ powers_KN
     if config.method == "logmel":
         return mel_MN.clamp(min=MIN_POWER).log10()
     return decibel_values(mel_MN)
@@ -109,37 +90,6 @@ def band_values(powers_KN: Tensor, *, sample_rate: int, config: MelConfig) -> Te
 def decibel_values(power: Tensor) -> Tensor:
     """Plane value of a power re full scale: dB / 80 + 1, clamped to 0..1."""
     return (power.clamp(min=MIN_POWER).log10() * (10 / DB_RANGE) + 1).clamp(0.0, 1.0)
-
-
-def check_mel_range(config: MelConfig, sample_rate: int) -> None:
-    """Refuse mel filters that sound of this rate (Hz) cannot fill.
-
-    Raises:
-        ConfigError: not 0 <= f_min_hz < f_max_hz <= sample_rate / 2.
-    """
-    nyquist_hz = sample_rate / 2
-    f_max_hz = nyquist_hz if config.f_max_hz is None else config.f_max_hz
-    if not config.f_min_hz < f_max_hz <= nyquist_hz:
-        raise ConfigError(
-            f"mel.f_min_hz={config.f_min_hz}, mel.f_max_hz={config.f_max_hz}: the sound has "
-            f"{sample_rate} Hz, so f_min_hz < f_max_hz <= {nyquist_hz:g} is needed "
-            "(f_max_hz=None takes the upper end)"
-        )
-
-
-@lru_cache(maxsize=16)
-def mel_filters(config: MelConfig, sample_rate: int) -> Tensor:
-    """float32 [M, K] triangular filters on the CPU; torchaudio's, transposed."""
-    filters_KM = torchaudio.functional.melscale_fbanks(
-        n_freqs=config.n_fft // 2 + 1,
-        f_min=config.f_min_hz,
-        f_max=config.f_max_hz if config.f_max_hz is not None else sample_rate / 2,
-        n_mels=config.num_mels,
-        sample_rate=sample_rate,
-        norm="slaney" if config.slaney_norm else None,
-        mel_scale=config.mel_scale,
-    )
-    return filters_KM.T.contiguous()
 
 
 def read_columns(values_MN: Tensor, layout: AudioLayout) -> Tensor:
@@ -169,39 +119,25 @@ def dominant_frequency(amplitudes_KN: Tensor, layout: AudioLayout, *, config: Me
     return bin_T / bin_T.max().clamp(min=1.0)
 
 
-def stretch_extremes(values: Tensor) -> Tensor:
-    """Values between their own extremes as 0..1; all 0 where the extremes are equal."""
-    low, high = values.amin(), values.amax()
+def stretch_extremes(values: Tensor, shown: Tensor) -> Tensor:
+    """Values between the extremes of `shown` as 0..1; all 0 where the extremes are equal."""
+    low, high = shown.amin(), shown.amax()
     span = high - low
     return torch.where(span > 0, (values - low) / span.clamp(min=1e-12), torch.zeros_like(values))
 
 
-def rows_to_pixels(values_MTW: Tensor, height: int) -> Tensor:
-    """[T, H, W] from [M, T, W]: bands resized to pixel rows, the lowest at the bottom.
+def rows_to_pixels(values_MN: Tensor, height: int) -> Tensor:
+    """[H, N] from [M, N]: bands resized to pixel rows, the lowest at the bottom.
 
     Linear between band centres (half-pixel rule); the filter widens when there are more bands than
     rows, so that no band falls between two rows.
     """
-    num_bands, num_frames, width = values_MTW.shape
-    weights_HM = resize_weights(num_bands, height).flip(0).to(values_MTW.device)
-    pixels_HTW = (weights_HM @ values_MTW.reshape(num_bands, -1)).reshape(height, num_frames, width)
-    return pixels_HTW.transpose(0, 1)
+    weights_HM = _constant(resize_weights(values_MN.shape[0], height), values_MN)
+    return weights_HM.flip(0) @ values_MN
 
 
-@lru_cache(maxsize=16)
-def resize_weights(num_inputs: int, num_outputs: int) -> Tensor:
-    """float32 [num_outputs, num_inputs]: a triangle filter with half-pixel centres, rows add to 1."""
-    scale = num_inputs / num_outputs
-    support = max(scale, 1.0)
-    centres = (torch.arange(num_outputs, dtype=torch.float64) + 0.5) * scale - 0.5
-    # Taps beyond an end read the end's value.
-    padding = int(support) + 1
-    taps = torch.arange(-padding, num_inputs + padding, dtype=torch.float64)
-    weights = (1 - (taps - centres[:, None]).abs() / support).clamp(min=0)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    folded = torch.zeros(num_outputs, num_inputs, dtype=torch.float64)
-    folded.index_add_(1, taps.clamp(0, num_inputs - 1).long(), weights)
-    return folded.float()
+def _constant(values: NDArray[np.float32], beside: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(beside.device)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _split_positions(positions: NDArray[np.float64]) -> tuple[Tensor, Tensor]:

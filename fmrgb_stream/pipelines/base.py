@@ -31,6 +31,11 @@ class ClipSource(Protocol):
 class ClipPipeline(Protocol):
     """Turns planned tasks into batches, in order, ahead of the consumer."""
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether workers go on when an epoch was taken to its end."""
+        ...
+
     def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
         """One batch for each list of tasks, in the order given."""
         ...

@@ -51,26 +51,26 @@ class Quarantine:
         with self._lock:
             return tuple(self._bad.values())
 
-    def add(self, shard: str, key: str, error: Exception) -> None:
+    def add(self, bad: BadSample) -> None:
         """Note a bad sample; the first of each shard is logged. A sample counts once.
 
         Raises:
             TooManyBadSamples: more than max(8, max_bad_fraction * num_samples) are bad.
         """
         with self._lock:
-            self._bad.setdefault((shard, key), BadSample(shard=shard, key=key, reason=str(error)))
-            is_new_shard = shard not in self._shards
-            self._shards.add(shard)
-            bad = tuple(self._bad.values())
+            self._bad.setdefault((bad.shard, bad.key), bad)
+            is_new_shard = bad.shard not in self._shards
+            self._shards.add(bad.shard)
+            all_bad = tuple(self._bad.values())
         if is_new_shard:
             logger.warning(
                 "bad sample %r of %s: %s; more of this shard are counted without a word",
-                key,
-                shard,
-                error,
+                bad.key,
+                bad.shard,
+                bad.reason,
             )
-        if len(bad) > self._limit:
-            raise TooManyBadSamples(self._message(bad)) from error
+        if len(all_bad) > self._limit:
+            raise TooManyBadSamples(self._message(all_bad))
 
     def _message(self, bad: tuple[BadSample, ...]) -> str:
         first = "; ".join(f"{b.key!r} of {b.shard}: {b.reason}" for b in bad[:NUM_SHOWN])

@@ -1,7 +1,8 @@
 """Parquet sidecar <-> SampleInfo: one row a sample, in tar order.
 
 Extradata is the same for all samples packed with the same options, so rows carry an id and the
-file's metadata carries the bytes once.
+file's metadata carries the bytes once. Row groups are small, because a shuffled epoch comes back to
+a shard once a block: it then unpacks the rows around that block and not the whole table.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +21,9 @@ import pyarrow.parquet as pq
 from fmrgb_stream.errors import ManifestError
 from fmrgb_stream.sample import Member, PacketTable, SampleInfo
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 INDEX_VERSION: Final = 1
+ROW_GROUP_SAMPLES: Final = 64
+"""Rows that are unpacked together; two blocks of the default plan."""
 
 _MEMBER: Final = pa.struct(
     [
@@ -74,12 +75,13 @@ _SCHEMA: Final = pa.schema(
 
 
 class ShardIndex:
-    """The rows of one sidecar. Rows become `SampleInfo` one by one, when asked for."""
+    """Neighbouring rows of one sidecar. Rows become `SampleInfo` one by one, when asked for."""
 
-    def __init__(self, table: pa.Table, *, url: str) -> None:
+    def __init__(self, table: pa.Table, *, num_shard_samples: int) -> None:
         """Unpack a table once, so that a row costs microseconds."""
         metadata: dict[bytes, bytes] = table.schema.metadata or {}
-        self.url = url
+        self.num_shard_samples = num_shard_samples
+        """Rows of the whole sidecar."""
         self.metadata: dict[str, Any] = json.loads(metadata.get(b"fmrgb.shard", b"{}"))
         """What the writer noted beside the rows (see `ShardWriter.finish`)."""
         self._extradata: dict[str, bytes] = {
@@ -94,11 +96,11 @@ class ShardIndex:
         self._row_of = {key: row for row, key in enumerate(self._plain["key"])}
 
     def __len__(self) -> int:
-        """Samples in the shard."""
+        """Rows held."""
         return len(self._plain["key"])
 
     def __getitem__(self, row: int) -> SampleInfo:
-        """What the index knows of the sample at this place of the shard."""
+        """What the index knows of the sample in this row, counted from the first one held."""
         values: dict[str, Any] = {name: self._plain[name][row] for name, _ in _SCALARS}
         targets = self._plain["targets"][row]
         packets = {name: self._lists[f"packet_{name}"].at(row) for name in _PACKET_COLUMNS}
@@ -112,38 +114,74 @@ class ShardIndex:
         )
 
     def key(self, row: int) -> str:
-        """Key of the sample at this place."""
+        """Key of the sample in this row."""
         return self._plain["key"][row]
 
     def row_of(self, key: str) -> int | None:
-        """Place of a key in this shard, or None."""
+        """Row of a key, or None."""
         return self._row_of.get(key)
 
-    def durations_seconds(self) -> NDArray[np.float64]:
-        """float64 [rows]: how long each sample lasts."""
-        return np.asarray(self._plain["duration_seconds"], dtype=np.float64)
-
     @classmethod
-    def from_parquet(cls, content: bytes, *, url: str) -> ShardIndex:
-        """Read a sidecar's bytes.
+    def from_parquet(cls, content: bytes, *, url: str, rows: range | None = None) -> ShardIndex:
+        """Unpack a sidecar's bytes; with `rows` only those, as far as there are any.
 
         Raises:
             ManifestError: not parquet, another index version, or columns missing.
         """
-        try:
-            table = pq.read_table(pa.BufferReader(content))
-        except pa.ArrowException as error:
-            raise ManifestError(f"{url} is not a readable parquet sidecar: {error}") from error
-        metadata: dict[bytes, bytes] = table.schema.metadata or {}
-        version = metadata.get(b"fmrgb.index_version", b"none").decode()
-        if version != str(INDEX_VERSION):
-            raise ManifestError(
-                f"{url}: index version {version}, this release reads {INDEX_VERSION}"
-            )
-        missing = sorted(set(_SCHEMA.names) - set(table.column_names))
-        if missing:
-            raise ManifestError(f"{url} lacks the columns {missing}")
-        return cls(table, url=url)
+        with _readable(url):
+            file = _open(content, url=url)
+            total = file.metadata.num_rows
+            if rows is None:
+                table = file.read(use_threads=False)
+            else:
+                groups, first = _groups_of(file, rows)
+                table = file.read_row_groups(groups, use_threads=False)
+                table = table.slice(rows.start - first, len(rows))
+            return cls(table, num_shard_samples=total)
+
+
+def read_column(content: bytes, name: str, *, url: str) -> list[Any]:
+    """One plain column of a sidecar's bytes, without unpacking the others.
+
+    Raises:
+        ManifestError: not parquet, another index version, or columns missing.
+    """
+    with _readable(url):
+        table = _open(content, url=url).read([name], use_threads=False)
+        return table.column(name).to_pylist()
+
+
+@contextmanager
+def _readable(url: str) -> Generator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ManifestError(f"{url} is not a readable parquet sidecar: {error}") from error
+
+
+def _open(content: bytes, *, url: str) -> pq.ParquetFile:
+    """The file behind a sidecar's bytes, with its version and columns checked."""
+    file = pq.ParquetFile(pa.BufferReader(content))
+    schema = file.schema_arrow
+    version = (schema.metadata or {}).get(b"fmrgb.index_version", b"none").decode()
+    if version != str(INDEX_VERSION):
+        raise ManifestError(f"{url}: index version {version}, this release reads {INDEX_VERSION}")
+    missing = sorted(set(_SCHEMA.names) - set(schema.names))
+    if missing:
+        raise ManifestError(f"{url} lacks the columns {missing}")
+    return file
+
+
+def _groups_of(file: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
+    """(row groups that hold these rows, first row of the first of them)."""
+    groups, first, start = list[int](), 0, 0
+    for group in range(file.metadata.num_row_groups):
+        end = start + file.metadata.row_group(group).num_rows
+        if start < rows.stop and end > rows.start:
+            first = first if groups else start
+            groups.append(group)
+        start = end
+    return groups, first
 
 
 class _RaggedColumn:
@@ -151,17 +189,19 @@ class _RaggedColumn:
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         rows = column.combine_chunks()
-        self._flat = rows.flatten().to_numpy(zero_copy_only=False)
-        lengths = rows.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-        self._ends = np.cumsum(lengths)
-        self._lengths = lengths
-        self._is_null = rows.is_null().to_numpy(zero_copy_only=False)
+        flat = rows.flatten().to_numpy(zero_copy_only=False)
+        self._dtype = flat.dtype
+        # Most of an index is packets, and a training holds the rows of thousands of samples.
+        is_narrow = flat.dtype == np.int64 and len(flat) and 0 <= flat.min() <= flat.max() < 2**31
+        self._flat = flat.astype(np.int32) if is_narrow else flat.copy()
+        ends = np.cumsum(rows.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+        self._bounds: list[int] = [0, *ends.tolist()]
+        self._is_null: list[bool] = rows.is_null().to_pylist()
 
     def at(self, row: int) -> Any:
         if self._is_null[row]:
             return None
-        end = self._ends[row]
-        return self._flat[end - self._lengths[row] : end]
+        return self._flat[self._bounds[row] : self._bounds[row + 1]].astype(self._dtype)
 
 
 def index_to_parquet(samples: Sequence[SampleInfo], *, metadata: dict[str, Any]) -> bytes:
@@ -176,7 +216,7 @@ def index_to_parquet(samples: Sequence[SampleInfo], *, metadata: dict[str, Any])
         }
     )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP_SAMPLES)
     return buffer.getvalue()
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
 
 import google_crc32c
 import numpy as np
 
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
-from fmrgb_stream.shards.index import ShardIndex
+from fmrgb_stream.shards.index import ROW_GROUP_SAMPLES, ShardIndex, read_column
 from fmrgb_stream.shards.manifest import Manifest, SplitEntry
 from fmrgb_stream.storage import Store
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 AUDIO_EXTENSIONS: Final = ("flac",)
 METADATA_EXTENSIONS: Final = ("json",)
-_INDEXES_KEPT: Final = 256
+_PARTS_KEPT: Final = 192
+"""Row groups of sidecars held unpacked: one for each block of the default plan's two windows that
+batches in the making can reach into, and some."""
 
 
 class ShardReader:
@@ -28,29 +32,34 @@ class ShardReader:
     def __init__(self, store: Store, split: SplitEntry, *, verify_checksums: bool = True) -> None:
         """Nothing is read yet; sidecars are read when first needed."""
         self._store = store
+        self._split = split
         self._shards = split.shards
         self._verify_checksums = verify_checksums
-        self._first_sample = np.cumsum([0, *(shard.num_samples for shard in split.shards)])
-        self.index = lru_cache(maxsize=_INDEXES_KEPT)(self._read_index)
+        counts = (shard.num_samples for shard in split.shards)
+        self._first_sample = list(accumulate(counts, initial=0))
+        self._part = lru_cache(maxsize=_PARTS_KEPT)(self._read_part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets a reader that has read nothing."""
+        return _reader, (self._store, self._split, self._verify_checksums)
 
     @property
     def num_samples(self) -> int:
         """Samples of the split."""
-        return int(self._first_sample[-1])
+        return self._first_sample[-1]
 
     def describe(self, sample_id: int) -> tuple[str, str]:
         """(shard URL, key) of a sample, for messages; `row N` where the sidecar cannot be read."""
         shard, row = self._locate(sample_id)
         try:
-            key = self.index(shard).key(row)
+            key = self._row(shard, row).key
         except (StorageError, ManifestError):
             key = f"row {row}"
         return self._store.url_of(self._shards[shard].path), key
 
     def info(self, sample_id: int) -> SampleInfo:
         """What the index knows of a sample."""
-        shard, row = self._locate(sample_id)
-        return self.index(shard)[row]
+        return self._row(*self._locate(sample_id))
 
     def read(
         self, sample_id: int, *, with_video: bool = True, with_audio: bool = True
@@ -62,7 +71,7 @@ class ShardReader:
             StorageError, ManifestError: the bytes or the sidecar cannot be had.
         """
         shard, row = self._locate(sample_id)
-        info = self.index(shard)[row]
+        info = self._row(shard, row)
         entry = self._shards[shard]
         video = _video_member(info) if with_video else None
         audio = _audio_member(info) if with_audio else None
@@ -88,40 +97,68 @@ class ShardReader:
 
     def durations_by_shard(self) -> list[NDArray[np.float64]]:
         """How long each sample lasts, float64 [samples] a shard; reads all sidecars."""
-        return [self.index(shard).durations_seconds() for shard in range(len(self._shards))]
+        return [
+            np.asarray(self._column(shard, "duration_seconds"), dtype=np.float64)
+            for shard in range(len(self._shards))
+        ]
 
     def find(self, key: str) -> int | None:
         """The sample id of a key, or None; reads sidecars until it is found."""
         for shard in range(len(self._shards)):
-            row = self.index(shard).row_of(key)
-            if row is not None:
-                return int(self._first_sample[shard]) + row
+            keys = self._column(shard, "key")
+            if key in keys:
+                return self._first_sample[shard] + keys.index(key)
         return None
 
     def _locate(self, sample_id: int) -> tuple[int, int]:
         if not 0 <= sample_id < self.num_samples:
             raise IndexError(f"sample {sample_id} of {self.num_samples}")
-        shard = int(np.searchsorted(self._first_sample, sample_id, side="right")) - 1
-        return shard, sample_id - int(self._first_sample[shard])
+        shard = bisect_right(self._first_sample, sample_id) - 1
+        return shard, sample_id - self._first_sample[shard]
 
-    def _read_index(self, shard: int) -> ShardIndex:
-        entry = self._shards[shard]
-        url = self._store.url_of(entry.index_path)
-        index = ShardIndex.from_parquet(self._store.read(entry.index_path), url=url)
-        if len(index) != entry.num_samples:
-            raise ManifestError(
-                f"{url} has {len(index)} rows, the manifest says {entry.num_samples}; "
-                "run fmrgb verify, and pack again if it agrees"
-            )
+    def _row(self, shard: int, row: int) -> SampleInfo:
+        part, row_of_part = divmod(row, ROW_GROUP_SAMPLES)
+        return self._part(shard, part)[row_of_part]
+
+    def _read_part(self, shard: int, part: int) -> ShardIndex:
+        first = part * ROW_GROUP_SAMPLES
+        content, url = self._sidecar(shard)
+        rows = range(first, first + ROW_GROUP_SAMPLES)
+        index = ShardIndex.from_parquet(content, url=url, rows=rows)
+        self._check_count(shard, index.num_shard_samples, url)
         return index
 
+    def _column(self, shard: int, name: str) -> list[Any]:
+        content, url = self._sidecar(shard)
+        column = read_column(content, name, url=url)
+        self._check_count(shard, len(column), url)
+        return column
+
+    def _sidecar(self, shard: int) -> tuple[bytes, str]:
+        path = self._shards[shard].index_path
+        return self._store.read(path), self._store.url_of(path)
+
+    def _check_count(self, shard: int, num_rows: int, url: str) -> None:
+        num_samples = self._shards[shard].num_samples
+        if num_rows != num_samples:
+            raise ManifestError(
+                f"{url} has {num_rows} rows, the manifest says {num_samples}; "
+                "run fmrgb verify, and pack again if it agrees"
+            )
+
     def _check(self, content: memoryview, member: Member, *, shard_path: str, key: str) -> None:
-        # google_crc32c takes bytes only; the copy costs 1 % of decoding the sample.
-        if self._verify_checksums and google_crc32c.value(bytes(content)) != member.crc32c:
+        if not self._verify_checksums:
+            return
+        # google_crc32c takes no memoryview, but does take an array on the same bytes: no copy.
+        if google_crc32c.value(np.frombuffer(content, np.uint8)) != member.crc32c:
             raise ShardCorrupt(
                 f"member {key}.{member.extension} of {self._store.url_of(shard_path)} differs from "
                 "its checksum; run fmrgb verify, and restore or pack the shard again"
             )
+
+
+def _reader(store: Store, split: SplitEntry, verify_checksums: bool) -> ShardReader:
+    return ShardReader(store, split, verify_checksums=verify_checksums)
 
 
 def open_sample(root: str, key: str) -> EncodedSample:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fmrgb_stream.config import LoaderConfig
 from fmrgb_stream.distributed import WorldInfo
+from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.sample import ClipTask
 from fmrgb_stream.shards.items import ItemTable, SampleTable
 from fmrgb_stream.shards.plan import EpochPlan, steps_left
@@ -29,6 +30,18 @@ class RankTasks:
     def global_batch_size(self) -> int:
         """Clips a step, over all ranks."""
         return self.config.batch_size * self.world.world_size
+
+    def check_not_empty(self, split: str) -> None:
+        """Refuse an epoch without batches.
+
+        Raises:
+            ConfigError: the split has fewer clips than a global batch, and the tail is dropped.
+        """
+        if self.steps_from(0) == 0:
+            raise ConfigError(
+                f"split {split!r} has {self.num_items} clips, fewer than one global batch of "
+                f"{self.global_batch_size}; lower batch_size or use tail='pad'"
+            )
 
     def steps_from(self, position: int) -> int:
         """Batches of each rank from a position to the end of the epoch."""

@@ -15,6 +15,7 @@ import google_crc32c
 from fmrgb_stream.sample import Member, SampleInfo
 from fmrgb_stream.shards.index import ShardIndex, index_to_parquet
 from fmrgb_stream.shards.manifest import ShardEntry
+from fmrgb_stream.shards.tar_writer import tar_writer_class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +36,13 @@ class ShardWriter:
 
     def __init__(self, root: Path, path: str) -> None:
         """Open the partial tar; an older one is overwritten."""
-        # Imported here: webdataset brings torch, which packing processes only pay for in vain.
-        from webdataset.writer import TarWriter
-
         self._path = path
         self._tar_path = root / path
         self._tar_path.parent.mkdir(parents=True, exist_ok=True)
         self._partial = self._tar_path.with_suffix(".tar.partial")
         self._stream = self._partial.open("wb")
-        self._tar = TarWriter(self._stream, encoder=False, mtime=0, user="fmrgb", group="fmrgb")
+        writer = tar_writer_class()
+        self._tar = writer(self._stream, encoder=False, mtime=0, user="fmrgb", group="fmrgb")
         self._infos: list[SampleInfo] = []
 
     def __len__(self) -> int:

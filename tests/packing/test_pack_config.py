@@ -12,7 +12,7 @@ COUNTS = [
     *[(ClipConfig, name) for name in ("num_frames", "frame_stride")],
     *[(MelConfig, name) for name in ("n_fft", "win_length_samples", "hop_length_samples",
                                      "num_mels", "seed_frequency_param")],
-    *[(LoaderConfig, name) for name in ("batch_size", "num_threads", "prefetch_batches",
+    *[(LoaderConfig, name) for name in ("batch_size", "num_workers", "prefetch_batches",
                                         "block_samples", "shuffle_window_blocks")],
 ]  # fmt: skip
 

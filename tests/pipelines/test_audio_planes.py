@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torchaudio
 
 from fmrgb_stream.config import ClipConfig, MelConfig
 from fmrgb_stream.pipelines.audio_layout import frame_layout
-from fmrgb_stream.pipelines.audio_planes import mel_filters, resize_weights, spectrogram_power
+from fmrgb_stream.pipelines.audio_planes import spectrogram_power
+from fmrgb_stream.pipelines.bands import mel_filters, resize_weights
 from fmrgb_stream.pipelines.cpu.mel import (
     WaveformSpan,
     audio_plane,
@@ -240,12 +242,24 @@ def test_full_scale_noise_adds_up_to_its_power():
 
 def test_filters_are_the_htk_triangles():
     filters = mel_filters(MelConfig(), AUDIO_RATE)
-    np.testing.assert_allclose(filters.numpy(), htk_filters(64, 512, AUDIO_RATE), atol=1e-4)
+    np.testing.assert_allclose(filters, htk_filters(64, 512, AUDIO_RATE), atol=1e-4)
+
+
+@pytest.mark.parametrize("mel_scale", ["htk", "slaney"])
+@pytest.mark.parametrize("slaney_norm", [False, True])
+def test_filters_are_those_of_torchaudio(mel_scale, slaney_norm):
+    config = MelConfig(
+        mel_scale=mel_scale, slaney_norm=slaney_norm, f_min_hz=50.0, f_max_hz=7000.0, n_fft=1024
+    )
+    expected = torchaudio.functional.melscale_fbanks(
+        513, 50.0, 7000.0, 64, AUDIO_RATE, "slaney" if slaney_norm else None, mel_scale
+    )
+    np.testing.assert_allclose(mel_filters(config, AUDIO_RATE), expected.numpy().T, atol=2e-4)
 
 
 @pytest.mark.parametrize(("num_inputs", "num_outputs"), [(64, 112), (112, 64), (257, 31), (1, 9)])
 def test_resize_weights_keep_a_constant_and_a_ramp(num_inputs, num_outputs):
-    weights = resize_weights(num_inputs, num_outputs).numpy()
+    weights = resize_weights(num_inputs, num_outputs)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
     middle = slice(num_outputs // 4, num_outputs - num_outputs // 4)
     centres = (np.arange(num_outputs) + 0.5) * num_inputs / num_outputs - 0.5

@@ -9,9 +9,10 @@ from scipy import ndimage
 from fmrgb_stream.clips.sampling import plan_clip
 from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.counters import Counters
-from fmrgb_stream.pipelines.cpu.flow import FlowReader, choose_estimator, gray_frames
-from fmrgb_stream.pipelines.cpu.mel import WaveformSpan
+from fmrgb_stream.pipelines.cpu.counters import StageClock
+from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
+from fmrgb_stream.pipelines.cpu.layout import batch_layout
+from fmrgb_stream.pipelines.cpu.order import WaveformSpan, choose_estimator
 from fmrgb_stream.pipelines.cpu.video import VideoReader
 from fmrgb_stream.sample import PlannedClip
 from tests.support.encoded import (
@@ -30,16 +31,18 @@ SIZE = (48, 80)
 
 def make(planned, clip, *, fill=77):
     """The clip's planes, written over `fill`, and its extras."""
+    span = WaveformSpan.of(clip, nominal_fps=30, sample_rate=AUDIO_RATE)
     maker = ClipMaker(
         clip,
         estimator=choose_estimator(clip.flow),
         video_decoder="auto",
-        span=WaveformSpan.of(clip, nominal_fps=30, sample_rate=AUDIO_RATE),
-        counters=Counters(),
+        span=span,
+        clock=StageClock(),
     )
-    planes = np.full((len(clip.planes), clip.num_frames, *clip.size), fill, clip.dtype)
-    extras = maker.make(planned, planes)
-    return planes, extras
+    layout = batch_layout(clip, span, 1)
+    arrays = layout.clip(np.full(layout.num_bytes, fill, np.uint8), 0)
+    maker.make(planned, arrays)
+    return arrays.planes_CTHW, arrays
 
 
 def config(num_frames, **changes):
@@ -93,8 +96,13 @@ def test_flow_is_between_the_clips_frames_and_the_lead_frame_makes_the_first(mov
 def test_magnitude_plane_is_the_estimators_flow_quantised(moving):
     planes, _ = make(planned_clip(moving, [8, 10], lead=6), config(2))
     pictures = VideoReader("auto", size=SIZE).pictures(moving, [6, 8, 10])
-    flow = FlowReader("dis").flow(gray_frames(pictures), np.array([True, True]))
-    expected = np.rint(255 * np.minimum(np.hypot(flow[:, 0], flow[:, 1]) / 16, 1))
+    reader = FlowReader("dis", size=SIZE)
+    flow = reader.flow(reader.gray(pictures), np.array([True, True]))
+    small = np.hypot(flow[:, 0], flow[:, 1])
+    # Enlarged linearly, values at pixel centres.
+    grid = np.meshgrid(*((np.arange(side) - 0.5) / 2 for side in SIZE), indexing="ij")
+    enlarged = [ndimage.map_coordinates(x, grid, order=1, mode="nearest") for x in small]
+    expected = np.rint(255 * np.minimum(np.stack(enlarged) / 16, 1))
     np.testing.assert_allclose(planes[3].astype(float), expected, atol=1)
     assert planes[3].max() > 20
 
@@ -172,8 +180,8 @@ def test_sample_without_sound_has_a_zero_mel_plane():
     clip = config(2, extras=("mel_image", "waveform"))
     planes, extras = make(planned_clip(sample, [1, 5]), clip)
     assert not planes[4].any()
-    assert not extras.mel_image.any()
-    assert not extras.waveform.any()
+    assert not extras.mel_image_MW.any()
+    assert not extras.waveform_S.any()
 
 
 def test_sample_without_picture_has_only_a_mel_plane():
@@ -207,9 +215,9 @@ def test_rgb_alone_needs_no_sound(numbered):
 def test_extras_have_their_documented_shapes(numbered):
     clip = config(4, extras=("mel_image", "waveform", "audio_features"))
     _, extras = make(planned_clip(numbered, [0, 4, 8, 12]), clip)
-    assert extras.mel_image.shape == (64, 80)
-    assert extras.waveform.shape == (round(16 / 30 * AUDIO_RATE),)
-    assert extras.audio_features.shape == (26,)
+    assert extras.mel_image_MW.shape == (64, 80)
+    assert extras.waveform_S.shape == (round(16 / 30 * AUDIO_RATE),)
+    assert extras.audio_features_F.shape == (26,)
 
 
 def test_flash_and_sound_share_a_frame():

@@ -53,7 +53,12 @@ def samples():
 def pipeline(samples, *, clip=CLIP, threads=2, rule="substitute", broken=None, **changes):
     quarantine = Quarantine(rule, max_bad_fraction=0.0, num_samples=len(samples))
     source = changes.pop("source", None) or ListSource(samples, clip, broken=broken)
-    settings = {"num_threads": threads, "prefetch_batches": 2, "quarantine": quarantine}
+    settings = {
+        "num_workers": threads,
+        "worker_kind": "thread",
+        "prefetch_batches": 2,
+        "quarantine": quarantine,
+    }
     return CpuPipeline(source, clip=clip, **(settings | changes))
 
 

@@ -1,5 +1,6 @@
 """Flow estimators on textures that move by a known amount, and the planes' formulas."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,8 +10,9 @@ from scipy import ndimage
 
 from fmrgb_stream.config import FlowConfig
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.pipelines.cpu.flow import FlowReader, choose_estimator, gray_frames
-from fmrgb_stream.pipelines.flow_planes import flow_plane, quantise_flow_plane
+from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
+from fmrgb_stream.pipelines.cpu.order import choose_estimator
+from fmrgb_stream.pipelines.flow_planes import quantise_flow_plane
 from fmrgb_stream.pipelines.lucas_kanade import lucas_kanade_flow
 from tests.support.clips import angle_between
 
@@ -27,8 +29,19 @@ def texture_pair(shift_xy, *, size=112, cell=8, seed=1):
     return [np.rint(x[window]).clip(0, 255).astype(np.uint8) for x in (big, moved)]
 
 
+def seen(reader, frames):
+    """Grey frames as the estimator sees them."""
+    return reader.gray(np.stack([frames] * 3))
+
+
+def fields(name, frames, moves):
+    """float32 [T, 2, h, w]."""
+    reader = FlowReader(name, size=frames.shape[1:])
+    return reader.flow(seen(reader, frames), np.array(moves))
+
+
 def estimate(name, before, after):
-    return FlowReader(name).flow(np.stack([before, after]), np.array([True]))[0]
+    return fields(name, np.stack([before, after]), [True])[0]
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0), (2, 1), (-4, 3), (8, 0), (0, -8), (-5.5, 5.5)])
@@ -42,6 +55,7 @@ def test_lucas_kanade_finds_the_shift(shift):
 def test_both_estimators_point_the_same_way(shift):
     pair = texture_pair(shift)
     dis, lucas_kanade = estimate("dis", *pair), estimate("lucas_kanade", *pair)
+    lucas_kanade = lucas_kanade[:, ::2, ::2]
     assert np.median(angle_between(lucas_kanade, dis)) < 10
     assert np.median(np.abs(np.hypot(*dis) - np.hypot(*lucas_kanade))) < 0.5
 
@@ -57,6 +71,37 @@ def test_positive_v_is_motion_downward():
     assert np.median(flow[DOWN]) == pytest.approx(3, abs=0.3)
 
 
+def magnitude_plane(pair, dtype):
+    plane = np.empty((1, *pair[0].shape), dtype)
+    reader = FlowReader("dis", size=pair[0].shape)
+    gray = seen(reader, np.stack(pair))
+    reader.write_planes(gray, np.array([True]), {"flow": plane}, max_pixels=16.0)
+    return plane[0]
+
+
+@pytest.mark.parametrize("size", [112, 113, 224])
+@pytest.mark.parametrize("shift", [(2, 1), (-4, 3), (6, 0)])
+def test_halved_frames_give_the_flow_of_whole_frames(shift, size):
+    before, after = texture_pair(shift, size=size)
+    # Something in front that moves the other way.
+    before[20:60, 30:70], after[20:60, 27:67] = (texture_pair((0, 0), size=40, seed=5)[0],) * 2
+    whole = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(
+        before, after, None
+    )
+    expected = np.minimum(np.hypot(whole[..., 0], whole[..., 1]) / 16, 1)
+    found = magnitude_plane((before, after), np.float32)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+    assert np.median(np.abs(found - expected)) < 0.15 / 16
+
+
+def test_bytes_of_the_magnitude_plane_are_its_values_rounded():
+    pair = texture_pair((-4, 3))
+    values = magnitude_plane(pair, np.float32)
+    expected = np.rint(255 * np.minimum(values.astype(np.float64), 1))
+    assert np.abs(magnitude_plane(pair, np.uint8) - expected).max() <= 1
+    assert np.mean(magnitude_plane(pair, np.uint8) == expected) > 0.999
+
+
 @pytest.mark.parametrize("name", ["dis", "lucas_kanade"])
 def test_identical_frames_do_not_move(name):
     before, _ = texture_pair((0, 0))
@@ -66,7 +111,7 @@ def test_identical_frames_do_not_move(name):
 @pytest.mark.parametrize("name", ["dis", "lucas_kanade"])
 def test_flow_is_zero_where_no_motion_can_be_told(name):
     frames = np.stack([*texture_pair((4, 0)), texture_pair((0, 0), seed=9)[0]])
-    flow = FlowReader(name).flow(frames, np.array([True, False]))
+    flow = fields(name, frames, [True, False])
     assert flow[0].any()
     assert not flow[1].any()
 
@@ -76,8 +121,9 @@ def test_flow_is_zero_where_no_motion_can_be_told(name):
 def test_small_and_narrow_frames_have_flow(name, size):
     rng = np.random.default_rng(3)
     frames = rng.integers(0, 255, (2, *size), dtype=np.uint8)
-    flow = FlowReader(name).flow(frames, np.array([True]))
-    assert flow.shape == (1, 2, *size)
+    flow = fields(name, frames, [True])
+    scale = 2 if name == "dis" else 1
+    assert flow.shape == (1, 2, *(-(-side // scale) for side in size))
     assert np.isfinite(flow).all()
 
 
@@ -88,10 +134,11 @@ def test_dis_does_not_remember_the_pairs_before(size):
     edges = np.zeros((2, *size), np.uint8)
     edges[0, :, : size[1] // 2] = edges[1, :, : size[1] // 4] = 235
     moves = np.array([True])
-    fresh = FlowReader("dis").flow(noise, moves)
-    used = FlowReader("dis")
-    used.flow(edges, moves)
-    np.testing.assert_array_equal(used.flow(noise, moves), fresh)
+    fresh = fields("dis", noise, moves)[0]
+    used = FlowReader("dis", size=size)
+    used.flow(seen(used, edges), moves)
+    again = used.flow(seen(used, noise), moves)[0]
+    np.testing.assert_array_equal(again, fresh)
 
 
 def test_a_pair_does_not_depend_on_the_other_pairs():
@@ -124,10 +171,10 @@ flows = st.floats(-40, 40, allow_nan=False, width=32)
 @settings(max_examples=50, deadline=None)
 @given(u=flows, v=flows, max_pixels=st.floats(0.5, 32))
 def test_quantised_planes_follow_the_contract(u, v, max_pixels):
-    field = np.array([u, v], np.float32)[None, :, None, None]
+    values = (np.hypot(u, v), u, v)
     magnitude, plane_u, plane_v = (
-        float(quantise_flow_plane(flow_plane(field, name, max_pixels=max_pixels), name)[0, 0, 0])
-        for name in ("flow", "flow_u", "flow_v")
+        float(quantise_flow_plane(np.array([value / max_pixels], np.float32), name)[0])
+        for name, value in zip(("flow", "flow_u", "flow_v"), values, strict=True)
     )
     assert abs(magnitude - 255 * min(np.hypot(u, v) / max_pixels, 1)) <= 0.5001
     assert abs(plane_u - (128 + 127 * np.clip(u / max_pixels, -1, 1))) <= 0.5001
@@ -137,13 +184,14 @@ def test_quantised_planes_follow_the_contract(u, v, max_pixels):
         assert 0 <= value <= 255
 
 
-def test_no_motion_is_0_in_the_magnitude_and_128_in_the_directions():
-    still = np.zeros((1, 2, 1, 1), np.float32)
-    values = [
-        quantise_flow_plane(flow_plane(still, name, max_pixels=16), name).item()
-        for name in ("flow", "flow_u", "flow_v")
-    ]
-    assert values == [0, 128, 128]
+@pytest.mark.parametrize("moves", [True, False])
+def test_no_motion_is_0_in_the_magnitude_and_128_in_the_directions(moves):
+    planes = {name: np.full((1, 32, 48), 77, np.uint8) for name in ("flow", "flow_u", "flow_v")}
+    reader = FlowReader("dis", size=(32, 48))
+    frames = np.random.default_rng(0).integers(0, 255, (1, 32, 48), dtype=np.uint8)
+    gray = seen(reader, frames.repeat(2, axis=0))
+    reader.write_planes(gray, np.array([moves]), planes, max_pixels=16.0)
+    assert [np.unique(plane).tolist() for plane in planes.values()] == [[0], [128], [128]]
 
 
 def test_gray_is_the_luma_of_the_contract():

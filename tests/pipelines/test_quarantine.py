@@ -4,45 +4,48 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fmrgb_stream.errors import TooManyBadSamples
-from fmrgb_stream.pipelines.quarantine import Quarantine
+from fmrgb_stream.pipelines.quarantine import BadSample, Quarantine
 
 
 def quarantine(num_samples=1000, fraction=0.01):
     return Quarantine("substitute", max_bad_fraction=fraction, num_samples=num_samples)
 
 
+def sample(shard, key, reason="broken"):
+    return BadSample(shard=shard, key=key, reason=reason)
+
+
 def fill(bad, count, *, shard="a.tar"):
     for i in range(count):
-        bad.add(shard, f"key-{i}", ValueError(f"reason {i}"))
+        bad.add(sample(shard, f"key-{i}", f"reason {i}"))
 
 
 def test_a_sample_counts_once():
     bad = quarantine()
     for _ in range(100):
-        bad.add("a.tar", "key", ValueError("broken"))
+        bad.add(sample("a.tar", "key"))
     assert len(bad) == 1
 
 
 def test_samples_are_listed_with_their_first_reason():
     bad = quarantine()
-    bad.add("a.tar", "key", ValueError("first"))
-    bad.add("a.tar", "key", ValueError("second"))
-    (sample,) = bad.samples()
-    assert (sample.shard, sample.key, sample.reason) == ("a.tar", "key", "first")
+    bad.add(sample("a.tar", "key", "first"))
+    bad.add(sample("a.tar", "key", "second"))
+    assert bad.samples() == (sample("a.tar", "key", "first"),)
 
 
 def test_the_fraction_of_samples_is_tolerated_and_not_one_more():
     bad = quarantine()
     fill(bad, 10)
     with pytest.raises(TooManyBadSamples, match="11 of 1000"):
-        bad.add("a.tar", "one more", ValueError("broken"))
+        bad.add(sample("a.tar", "one more"))
 
 
 def test_eight_are_tolerated_in_any_dataset():
     bad = quarantine(num_samples=10, fraction=0.0)
     fill(bad, 8)
     with pytest.raises(TooManyBadSamples):
-        bad.add("a.tar", "one more", ValueError("broken"))
+        bad.add(sample("a.tar", "one more"))
 
 
 def test_the_message_names_the_first_bad_samples_and_the_cure():
@@ -62,5 +65,5 @@ def test_each_shard_is_logged_once(caplog):
 def test_many_threads_lose_no_sample():
     bad = quarantine(num_samples=10**6)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: bad.add("a.tar", f"key-{i}", ValueError("x")), range(500)))
+        list(pool.map(lambda i: bad.add(sample("a.tar", f"key-{i}")), range(500)))
     assert len(bad) == 500

@@ -4,9 +4,10 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from fmrgb_stream.errors import ConfigError, DecodeError
-from fmrgb_stream.pipelines.cpu.packets import packet_order
+from fmrgb_stream.pipelines.cpu.packets import is_disposable, nal_length_bytes, packet_order
 from fmrgb_stream.pipelines.cpu.video import VideoReader
 from tests.support.encoded import VideoOptions, encoded_sample
 from tests.support.media import numbered_frames, read_numbers
@@ -210,3 +211,43 @@ def test_sound_where_a_picture_is_promised_is_an_error(plain):
         output.mux(stream.encode(frame))
     with pytest.raises(DecodeError, match="no video stream"):
         shown_numbers(replace(plain, video=memoryview(buffer.getvalue())), [1], "pyav")
+
+
+def table_of(sample):
+    """The bytes of each packet in decode order."""
+    packets = sample.info.packets
+    places = zip(packets.offsets.tolist(), packets.sizes.tolist(), strict=True)
+    return [bytes(sample.video[offset : offset + size]) for offset, size in places]
+
+
+def test_frames_nobody_refers_to_are_told_from_the_others(b_frames):
+    length_bytes = nal_length_bytes(b_frames.info.extradata)
+    found = [is_disposable(memoryview(x), length_bytes) for x in table_of(b_frames)]
+    # Independent: FFmpeg's own parser says the type of each frame.
+    with av.open(io.BytesIO(b_frames.video)) as container:
+        types = {
+            frame.pts: PictureType(frame.pict_type).name for frame in container.decode(video=0)
+        }
+    shown = [types[pts] for pts in b_frames.info.packets.pts.tolist()]
+    assert set(shown) == {"I", "P", "B"}
+    # x264 refers to some B-frames (b-pyramid), never leaves an I or P out.
+    assert 5 < sum(found) <= shown.count("B")
+    assert all(kind == "B" for kind, is_free in zip(shown, found, strict=True) if is_free)
+
+
+def test_packets_that_cannot_be_read_are_kept():
+    slice_of_a_b_frame = memoryview(bytes([0, 0, 0, 2, 0x01, 0xFF]))
+    assert is_disposable(slice_of_a_b_frame, 4)
+    assert not is_disposable(slice_of_a_b_frame, 0)
+    assert not is_disposable(memoryview(b""), 4)
+    assert not is_disposable(memoryview(bytes([0, 0, 0, 2, 0x41, 0xFF])), 4), "a P-frame"
+    assert not is_disposable(memoryview(bytes([0, 0, 0, 2, 0x65, 0xFF])), 4), "an IDR frame"
+    with_parameters = bytes([0, 0, 0, 2, 0x67, 0xFF]) + bytes(slice_of_a_b_frame)
+    assert not is_disposable(memoryview(with_parameters), 4)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 7])
+def test_frames_left_out_change_no_pixel(b_frames, stride):
+    wanted = list(range(stride, 60, stride))
+    direct = VideoReader("packets", size=SIZE).pictures(b_frames, wanted)
+    np.testing.assert_array_equal(direct, VideoReader("pyav", size=SIZE).pictures(b_frames, wanted))

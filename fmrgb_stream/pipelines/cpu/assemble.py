@@ -1,87 +1,80 @@
-"""The clips of a batch -> ClipBatch.
-
-Shape legend: B batch, C channels, T clip frames, H height, W width.
-"""
+"""The clips of a batch -> ClipBatch, on the memory that the workers wrote."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fmrgb_stream.pipelines.cpu.clip import ClipExtras
-from fmrgb_stream.sample import ClipBatch, ClipPlan, ClipTask, SampleInfo
+from fmrgb_stream.sample import ClipBatch, ClipTask
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from fmrgb_stream.pipelines.cpu.layout import BatchLayout, Column
+    from fmrgb_stream.pipelines.cpu.results import MadeClip
 
 NO_LABEL: Final = -100
 """Label of an unlabelled sample among labelled ones; torch's losses leave it out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipResult:
-    """What a worker hands back beside the planes it wrote."""
-
-    info: SampleInfo
-    """Of the sample that was delivered."""
-    plan: ClipPlan
-    extras: ClipExtras
-    is_substitute: bool
-
-
 def assemble_batch(
-    clip_BCTHW: Tensor,
+    memory: NDArray[np.uint8],
+    layout: BatchLayout,
     tasks: Sequence[ClipTask],
-    results: Sequence[ClipResult],
+    clips: Sequence[MadeClip],
     *,
     channels: tuple[str, ...],
     flow_estimator: str,
     has_labels: bool,
     num_targets: int,
 ) -> ClipBatch:
-    """Put the columns beside the planes. `clip_BCTHW` is not copied."""
-    infos = [result.info for result in results]
-    plans = [result.plan for result in results]
+    """Tensors on the batch's memory, and beside them what is known of its clips.
+
+    `memory` must not be kept by the caller: it is used again when the last tensor is gone. Small
+    columns are copied, so that keeping them does not keep the planes.
+    """
+    values: Tensor = torch.from_numpy(memory)  # pyright: ignore[reportUnknownMemberType]
+    mel_image = _tensor(values, layout.mel_image_BMW)
+    features = _tensor(values, layout.audio_features_BF)
     return ClipBatch(
-        clip=clip_BCTHW,
+        clip=_column(values, layout.planes_BCTHW),
         channels=channels,
-        labels=_labels(infos) if has_labels else None,
-        targets=_targets(infos, num_targets) if num_targets else None,
-        keys=tuple(info.key for info in infos),
+        labels=_labels(clips) if has_labels else None,
+        targets=_targets(clips, num_targets) if num_targets else None,
+        keys=tuple(clip.key for clip in clips),
         sample_ids=torch.tensor([task.sample_id for task in tasks], dtype=torch.int64),
         window_indices=torch.tensor([task.window_index for task in tasks], dtype=torch.int64),
-        times_seconds=torch.tensor(np.stack([plan.times_seconds for plan in plans])),
-        num_valid_frames=torch.tensor([p.num_valid_frames for p in plans], dtype=torch.int64),
+        times_seconds=_column(values, layout.times_seconds_BT).clone(),
+        num_valid_frames=torch.tensor([c.num_valid_frames for c in clips], dtype=torch.int64),
         is_padding=torch.tensor([task.is_padding for task in tasks]),
-        is_substitute=torch.tensor([result.is_substitute for result in results]),
+        is_substitute=torch.tensor([clip.is_substitute for clip in clips]),
         flow_estimator=flow_estimator,
-        mel_image=_stack([_channel(result.extras.mel_image) for result in results]),
-        waveform=_stack([result.extras.waveform for result in results]),
-        audio_features=_stack([result.extras.audio_features for result in results]),
+        mel_image=None if mel_image is None else mel_image[:, None],
+        waveform=_tensor(values, layout.waveform_BS),
+        audio_features=None if features is None else features.clone(),
     )
 
 
-def _labels(infos: Sequence[SampleInfo]) -> Tensor:
-    labels = [NO_LABEL if info.label is None else info.label for info in infos]
+def _column(values: Tensor, column: Column) -> Tensor:
+    dtype: torch.dtype = getattr(torch, column.dtype.name)
+    return values[column.start : column.stop].view(dtype).view(column.shape)
+
+
+def _tensor(values: Tensor, column: Column | None) -> Tensor | None:
+    return None if column is None else _column(values, column)
+
+
+def _labels(clips: Sequence[MadeClip]) -> Tensor:
+    labels = [NO_LABEL if clip.label is None else clip.label for clip in clips]
     return torch.tensor(labels, dtype=torch.int64)
 
 
-def _targets(infos: Sequence[SampleInfo], num_targets: int) -> Tensor:
+def _targets(clips: Sequence[MadeClip], num_targets: int) -> Tensor:
     """float32 [B, N]; NaN for a sample without targets."""
     missing = (math.nan,) * num_targets
-    return torch.tensor([info.targets or missing for info in infos], dtype=torch.float32)
-
-
-def _channel(image_MW: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-    return None if image_MW is None else image_MW[None]
-
-
-def _stack(arrays: Sequence[NDArray[Any] | None]) -> Tensor | None:
-    present = [array for array in arrays if array is not None]
-    return torch.from_numpy(np.stack(present)) if present else None  # pyright: ignore[reportUnknownMemberType]
+    return torch.tensor([clip.targets or missing for clip in clips], dtype=torch.float32)

@@ -5,7 +5,6 @@ Shape legend: C planes, T clip frames, N different frames, H height, W width, M 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,34 +19,24 @@ from fmrgb_stream.channels import (
     needs_picture,
 )
 from fmrgb_stream.config import ClipConfig, VideoDecoder
-from fmrgb_stream.pipelines.cpu.counters import Counters
-from fmrgb_stream.pipelines.cpu.flow import CpuFlowEstimator, FlowReader, gray_frames
+from fmrgb_stream.pipelines.cpu.counters import StageClock
+from fmrgb_stream.pipelines.cpu.flac import FlacDecoder
+from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
+from fmrgb_stream.pipelines.cpu.layout import ClipArrays
 from fmrgb_stream.pipelines.cpu.mel import (
-    WaveformSpan,
-    audio_plane,
     clip_features,
     clip_mel_image,
     clip_waveform,
+    load_libraries,
+    write_audio_plane,
 )
+from fmrgb_stream.pipelines.cpu.order import CpuFlowEstimator, WaveformSpan
 from fmrgb_stream.pipelines.cpu.sound import SoundReader
 from fmrgb_stream.pipelines.cpu.video import VideoReader
-from fmrgb_stream.pipelines.flow_planes import flow_plane, quantise_flow_plane
 from fmrgb_stream.sample import ClipPlan, PlannedClip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipExtras:
-    """What was asked for beside the planes; None where it was not."""
-
-    mel_image: NDArray[np.uint8] | None = None
-    """uint8 [M, W]."""
-    waveform: NDArray[np.float32] | None = None
-    """float32 [S]."""
-    audio_features: NDArray[np.float32] | None = None
-    """float32 [26]."""
 
 
 class ClipMaker:
@@ -60,47 +49,89 @@ class ClipMaker:
         estimator: CpuFlowEstimator,
         video_decoder: VideoDecoder,
         span: WaveformSpan,
-        counters: Counters,
+        clock: StageClock,
     ) -> None:
-        """Remember the settings and make the estimators."""
+        """Make the estimators, and load the libraries that the settings need."""
+        load_libraries(clip)
         self._clip = clip
         self._span = span
-        self._counters = counters
+        self._clock = clock
         self._video = VideoReader(video_decoder, size=clip.size)
-        self._flow = FlowReader(estimator)
+        self._flow = FlowReader(estimator, size=clip.size)
+        self._flac = FlacDecoder()
+        self._lead_3HW = np.empty((3, *clip.size), np.uint8)
+        self._gray_NHW = np.empty((1 + clip.num_frames, *self._flow.field_size), np.uint8)
+        self._takes_frames_as_they_come = (
+            clip.planes[:3] == RGB_PLANES and GRAY not in clip.planes and clip.dtype == "uint8"
+        )
 
-    def make(self, planned: PlannedClip, planes_CTHW: NDArray[np.generic]) -> ClipExtras:
-        """Write every value of the clip into `planes_CTHW`; the extras are returned.
+    def make(self, planned: PlannedClip, arrays: ClipArrays) -> None:
+        """Write every value of the clip's planes and extras.
 
         Raises:
             SampleError: the sample cannot be decoded.
         """
+        planes_CTHW, plan = arrays.planes_CTHW, planned.plan
         if needs_picture(self._clip.planes):
             self._write_picture_planes(planned, planes_CTHW)
-        extras = ClipExtras()
         if self._clip.needs_audio:
-            with self._counters.timed("audio"), SoundReader(planned.sample) as sound:
+            with self._clock.timed("audio"), SoundReader(planned.sample, self._flac) as sound:
                 if MEL in self._clip.planes:
                     target_THW = planes_CTHW[self._clip.planes.index(MEL)]
-                    _write_unit(audio_plane(sound, planned, self._clip), target_THW)
-                extras = self._extras(sound, planned)
-        planes_CTHW[:, planned.plan.frame_indices < 0] = 0
-        return extras
+                    write_audio_plane(sound, planned, self._clip, target_THW)
+                self._write_extras(sound, planned, arrays)
+        if plan.frame_indices.min() < 0:
+            planes_CTHW[:, plan.frame_indices < 0] = 0
 
     def _write_picture_planes(self, planned: PlannedClip, planes_CTHW: NDArray[np.generic]) -> None:
-        names = self._clip.planes
         moves = _moves(planned.plan) if self._clip.needs_flow else None
-        with self._counters.timed("decode"):
-            rgb_3NHW = self._shown_frames(planned, with_lead=moves is not None and bool(moves[0]))
+        has_lead = moves is not None and bool(moves[0])
+        with self._clock.timed("decode"):
+            if self._takes_frames_as_they_come and _is_plain(planned):
+                self._decode_in_place(planned, planes_CTHW, with_lead=has_lead)
+            else:
+                self._decode_and_copy(planned, planes_CTHW, with_lead=has_lead)
+        if moves is not None:
+            flow_targets_THW = {
+                name: planes_CTHW[place]
+                for place, name in enumerate(self._clip.planes)
+                if name in FLOW_PLANES
+            }
+            with self._clock.timed("flow"):
+                max_pixels = self._clip.flow.max_pixels
+                self._flow.write_planes(
+                    self._gray_NHW, moves, flow_targets_THW, max_pixels=max_pixels
+                )
+
+    def _decode_in_place(
+        self, planned: PlannedClip, planes_CTHW: NDArray[np.generic], *, with_lead: bool
+    ) -> None:
+        """Each frame is resized into its place of the batch; only its grey copy is made for flow."""
+        rgb_3THW: NDArray[np.uint8] = planes_CTHW[:3]  # pyright: ignore[reportAssignmentType]
+        indices = planned.plan.frame_indices.tolist()
+        targets = list(rgb_3THW.transpose(1, 0, 2, 3))
+        if with_lead:
+            indices.append(planned.plan.lead_index)
+            targets.append(self._lead_3HW)
+        self._video.read(planned.sample, indices, targets)
+        if self._clip.needs_flow:
+            self._gray_NHW[1:] = self._flow.gray(rgb_3THW)
+            if with_lead:
+                self._gray_NHW[:1] = self._flow.gray(self._lead_3HW[:, None])
+
+    def _decode_and_copy(
+        self, planned: PlannedClip, planes_CTHW: NDArray[np.generic], *, with_lead: bool
+    ) -> None:
+        """Frames that are shown twice, blended, padded or in another dtype pass through a copy."""
+        names = self._clip.planes
+        rgb_3NHW = self._shown_frames(planned, with_lead=with_lead)
         for name, rgb_NHW in zip(RGB_PLANES, rgb_3NHW, strict=True):
             if name in names:
                 _write_bytes(rgb_NHW[1:], planes_CTHW[names.index(name)])
         if GRAY in names:
             _write_gray(rgb_3NHW[:, 1:], planes_CTHW[names.index(GRAY)])
-        if moves is not None:
-            with self._counters.timed("flow"):
-                flow_T2HW = self._flow.flow(gray_frames(rgb_3NHW), moves)
-                self._write_flow_planes(flow_T2HW, planes_CTHW)
+        if self._clip.needs_flow:
+            self._gray_NHW[...] = self._flow.gray(rgb_3NHW)
 
     def _shown_frames(self, planned: PlannedClip, *, with_lead: bool) -> NDArray[np.uint8]:
         """uint8 [3, 1 + T, H, W]: the lead frame, then the clip's; 0 where there is none.
@@ -124,43 +155,30 @@ class ClipMaker:
             shown_3NHW[:, k] = np.rint(mixed_3HW)
         return shown_3NHW
 
-    def _write_flow_planes(
-        self, flow_T2HW: NDArray[np.float32], planes_CTHW: NDArray[np.generic]
-    ) -> None:
-        for place, name in enumerate(self._clip.planes):
-            if name in FLOW_PLANES:
-                values = flow_plane(flow_T2HW, name, max_pixels=self._clip.flow.max_pixels)
-                is_quantised = planes_CTHW.dtype == np.uint8
-                planes_CTHW[place] = quantise_flow_plane(values, name) if is_quantised else values
+    def _write_extras(self, sound: SoundReader, planned: PlannedClip, arrays: ClipArrays) -> None:
+        if arrays.mel_image_MW is not None:
+            arrays.mel_image_MW[...] = clip_mel_image(sound, planned, self._clip)
+        if arrays.waveform_S is None and arrays.audio_features_F is None:
+            return
+        waveform_S = clip_waveform(sound, planned, self._span)
+        if arrays.waveform_S is not None:
+            arrays.waveform_S[...] = waveform_S
+        if arrays.audio_features_F is not None:
+            arrays.audio_features_F[...] = clip_features(waveform_S, self._span)
 
-    def _extras(self, sound: SoundReader, planned: PlannedClip) -> ClipExtras:
-        wanted = self._clip.extras
-        image = clip_mel_image(sound, planned, self._clip) if "mel_image" in wanted else None
-        if "waveform" not in wanted and "audio_features" not in wanted:
-            return ClipExtras(mel_image=image)
-        waveform = clip_waveform(sound, planned, self._span)
-        return ClipExtras(
-            mel_image=image,
-            waveform=waveform if "waveform" in wanted else None,
-            audio_features=(
-                clip_features(waveform, self._span) if "audio_features" in wanted else None
-            ),
-        )
+
+def _is_plain(planned: PlannedClip) -> bool:
+    """Whether every frame of the clip is one frame of the video, and no other frame of the clip."""
+    plan = planned.plan
+    indices = plan.frame_indices
+    is_rising = bool((indices[1:] > indices[:-1]).all()) and int(indices[0]) >= 0
+    return planned.sample.info.has_video and is_rising and not plan.blend_weights.any()
 
 
 def _moves(plan: ClipPlan) -> NDArray[np.bool_]:
     """Whether motion from the frame before can be told, bool [T]."""
     before = np.concatenate([[plan.lead_index], plan.frame_indices[:-1]])
     return plan.has_flow & (plan.frame_indices >= 0) & (before >= 0)
-
-
-def _write_unit(values_THW: NDArray[np.float32] | None, target_THW: NDArray[np.generic]) -> None:
-    if values_THW is None:
-        target_THW[...] = 0
-    elif target_THW.dtype == np.uint8:
-        np.rint(values_THW * np.float32(FULL_SCALE), out=target_THW, casting="unsafe")
-    else:
-        target_THW[...] = values_THW
 
 
 def _write_bytes(values_THW: NDArray[np.uint8], target_THW: NDArray[np.generic]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +14,7 @@ Stage = Literal["read", "decode", "flow", "audio", "wait"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineCounts:
-    """A snapshot. Seconds of a stage are summed over threads; `wait` is the consumer's."""
+    """A snapshot. Seconds of a stage are summed over workers; `wait` is the consumer's."""
 
     num_clips: int = 0
     num_batches: int = 0
@@ -35,28 +35,12 @@ class PipelineCounts:
     """Distinct samples in quarantine."""
 
 
-class Counters:
-    """Counts that many threads add to."""
+class StageClock:
+    """Where the time of one clip goes. Belongs to one worker."""
 
     def __init__(self) -> None:
         """Start at zero."""
-        self._counts = PipelineCounts()
-        self._lock = threading.Lock()
-
-    def add(self, *, clips: int = 0, batches: int = 0, substitutes: int = 0) -> None:
-        """Count what was finished."""
-        with self._lock:
-            self._counts = replace(
-                self._counts,
-                num_clips=self._counts.num_clips + clips,
-                num_batches=self._counts.num_batches + batches,
-                num_substitutes=self._counts.num_substitutes + substitutes,
-            )
-
-    def look(self, *, ahead: int, ready: int) -> None:
-        """Note how far the pipeline is ahead of its consumer."""
-        with self._lock:
-            self._counts = replace(self._counts, num_batches_ahead=ahead, num_batches_ready=ready)
+        self._seconds: dict[Stage, float] = {}
 
     @contextmanager
     def timed(self, stage: Stage) -> Generator[None]:
@@ -65,12 +49,52 @@ class Counters:
         try:
             yield
         finally:
-            spent, name = time.perf_counter() - start, f"{stage}_seconds"
-            with self._lock:
-                before: float = getattr(self._counts, name)
-                self._counts = replace(self._counts, **{name: before + spent})
+            spent = time.perf_counter() - start
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+
+    def take(self) -> dict[Stage, float]:
+        """Seconds by stage since the last call."""
+        seconds, self._seconds = self._seconds, {}
+        return seconds
+
+
+class Counters:
+    """Counts of a run; read from any thread while the consumer's thread adds."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._counts = PipelineCounts()
+        self._lock = threading.Lock()
+
+    def add_clip(self, seconds: Mapping[Stage, float], *, is_substitute: bool) -> None:
+        """Count a clip that was finished."""
+        with self._lock:
+            self._add_seconds(seconds)
+            self._counts = replace(
+                self._counts,
+                num_clips=self._counts.num_clips + 1,
+                num_substitutes=self._counts.num_substitutes + is_substitute,
+            )
+
+    def add_batch(self, *, wait_seconds: float) -> None:
+        """Count a batch that was handed out, and how long the consumer waited for it."""
+        with self._lock:
+            self._add_seconds({"wait": wait_seconds})
+            self._counts = replace(self._counts, num_batches=self._counts.num_batches + 1)
+
+    def look(self, *, ahead: int, ready: int) -> None:
+        """Note how far the pipeline is ahead of its consumer."""
+        with self._lock:
+            self._counts = replace(self._counts, num_batches_ahead=ahead, num_batches_ready=ready)
 
     def snapshot(self, *, num_bad_samples: int) -> PipelineCounts:
         """The counts now."""
         with self._lock:
             return replace(self._counts, num_bad_samples=num_bad_samples)
+
+    def _add_seconds(self, seconds: Mapping[Stage, float]) -> None:
+        sums = {f"{stage}_seconds": spent for stage, spent in seconds.items()}
+        before = {name: getattr(self._counts, name) for name in sums}
+        self._counts = replace(
+            self._counts, **{name: before[name] + spent for name, spent in sums.items()}
+        )

@@ -111,7 +111,9 @@ def _stream_frames(
     packets = [packet for packet in container.demux(stream) if packet.size]
     order = _trusted_order(packets, stream, num_frames=num_frames)
     if order is not None:
-        yield from decode_runs(context, order, packets.__getitem__, frame_indices)
+        yield from decode_runs(
+            context, order, lambda start, stop: packets[start:stop], frame_indices
+        )
         return
     wanted, last = set(frame_indices), max(frame_indices)
     frames = (frame for packet in [*packets, None] for frame in context.decode(packet))

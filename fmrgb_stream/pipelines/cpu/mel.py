@@ -1,60 +1,42 @@
 """A planned clip's sound -> its audio plane, and the extras made of sound.
 
+Only audio planes other than `mel` and `stft` need torch, which a worker that makes none of them
+does not load.
+
 Shape legend: T clip frames, H height, W width, M mel bands, S audio samples.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torchaudio
-from torch import Tensor
+import soxr
 
-from fmrgb_stream.channels import FULL_SCALE, audio_sample_at
+from fmrgb_stream.channels import FULL_SCALE, MEL, audio_sample_at
 from fmrgb_stream.config import ClipConfig, MelConfig
 from fmrgb_stream.pipelines.audio_layout import AudioLayout, frame_layout, span_layout
-from fmrgb_stream.pipelines.audio_planes import audio_planes, mel_image
+from fmrgb_stream.pipelines.cpu.band_plane import BAND_METHODS, band_image, write_band_plane
+from fmrgb_stream.pipelines.cpu.order import WaveformSpan
 from fmrgb_stream.pipelines.cpu.sound import SoundReader
-from fmrgb_stream.pipelines.features import audio_features
-from fmrgb_stream.pipelines.seed_planes import seed_mel_planes, seed_simple_values, seed_windows
+from fmrgb_stream.pipelines.features import audio_features, load_librosa
 from fmrgb_stream.sample import ClipPlan, PlannedClip, SampleInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveformSpan:
-    """How much sound the extras `waveform` and `audio_features` hold, the same for every clip."""
-
-    duration_seconds: float
-    sample_rate: int
-    """Hz; the sound of samples with another rate is resampled."""
-
-    @classmethod
-    def of(cls, clip: ClipConfig, *, nominal_fps: float, sample_rate: int) -> WaveformSpan:
-        """The nominal length of a clip, which depends on settings alone.
-
-        `window_seconds` where windows slide, else num_frames / fps, else the strided frames at the
-        dataset's `nominal_fps`. It starts at the clip's first frame and goes on for this long in
-        real time, whatever the frame rate of the sample; silence follows the sample's end.
-        """
-        if clip.window_seconds is not None:
-            seconds = clip.window_seconds
-        elif clip.fps is not None:
-            seconds = clip.num_frames / clip.fps
-        else:
-            seconds = clip.num_frames * clip.frame_stride / nominal_fps
-        return cls(duration_seconds=seconds, sample_rate=sample_rate)
-
-    @property
-    def num_samples(self) -> int:
-        """S."""
-        return max(1, round(self.duration_seconds * self.sample_rate))
+def load_libraries(clip: ClipConfig) -> None:
+    """Load what the clip's sound needs beyond this module, once, before a worker is forked."""
+    is_seed = clip.mel.seed_frequency_param is not None
+    if MEL in clip.planes and (is_seed or clip.mel.method not in BAND_METHODS):
+        for module in ("audio_planes", "seed_planes"):
+            importlib.import_module(f"fmrgb_stream.pipelines.{module}")
+    if "audio_features" in clip.extras:
+        load_librosa()
 
 
 def audio_plane(
@@ -65,28 +47,70 @@ def audio_plane(
     Raises:
         DecodeError: the audio member cannot be decoded.
     """
-    info, plan = planned.sample.info, planned.plan
-    is_shown = plan.frame_indices >= 0
-    if not info.has_audio or not is_shown.any():
+    is_shown = planned.plan.frame_indices >= 0
+    if not planned.sample.info.has_audio or not is_shown.any():
         return None
-    planes_THW = np.zeros((len(is_shown), *clip.size), np.float32)
-    if clip.mel.seed_frequency_param is not None:
-        planes_THW[is_shown] = _seed_plane(sound, info, plan, clip, clip.mel.seed_frequency_param)
-        return planes_THW
-    layout = frame_layout(
-        plan.times_seconds[is_shown],
-        width=clip.size[1],
-        sample_rate=info.audio_sample_rate,
-        config=clip.mel,
-    )
-    planes_THW[is_shown] = audio_planes(
-        _stretches(sound, layout),
-        layout,
-        size=clip.size,
-        sample_rate=info.audio_sample_rate,
-        config=clip.mel,
-    ).numpy()
+    planes_THW = np.empty((len(is_shown), *clip.size), np.float32)
+    write_audio_plane(sound, planned, clip, planes_THW)
     return planes_THW
+
+
+def write_audio_plane(
+    sound: SoundReader,
+    planned: PlannedClip,
+    clip: ClipConfig,
+    target_THW: NDArray[np.generic],
+) -> None:
+    """Write every value of the clip's audio plane: uint8 0..255, or float 0..1; 0 without sound.
+
+    Raises:
+        DecodeError: the audio member cannot be decoded.
+    """
+    is_shown = planned.plan.frame_indices >= 0
+    if not planned.sample.info.has_audio or not is_shown.any():
+        target_THW[...] = 0
+    elif is_shown.all():
+        _write_shown(sound, planned, clip, target_THW)
+    else:
+        shown_NHW = np.empty((int(is_shown.sum()), *clip.size), target_THW.dtype)
+        _write_shown(sound, planned, clip, shown_NHW)
+        target_THW[is_shown] = shown_NHW
+        target_THW[~is_shown] = 0
+
+
+def _write_shown(
+    sound: SoundReader,
+    planned: PlannedClip,
+    clip: ClipConfig,
+    target_NHW: NDArray[np.generic],
+) -> None:
+    """Write the planes of the frames that are not padding."""
+    info, plan, mel = planned.sample.info, planned.plan, clip.mel
+    if mel.seed_frequency_param is not None:
+        values_NHW = _seed_plane(sound, info, plan, clip, mel.seed_frequency_param)
+        _write_unit(values_NHW, target_NHW)
+        return
+    times = plan.times_seconds[plan.frame_indices >= 0]
+    rate = info.audio_sample_rate
+    layout = frame_layout(times, width=clip.size[1], sample_rate=rate, config=mel)
+    stretches = _stretches(sound, layout)
+    if mel.method in BAND_METHODS:
+        write_band_plane(stretches, layout, target_NHW, sample_rate=rate, config=mel)
+        return
+    import torch
+
+    from fmrgb_stream.pipelines.audio_planes import audio_planes
+
+    tensors = [torch.from_numpy(stretch) for stretch in stretches]  # pyright: ignore[reportUnknownMemberType]
+    values = audio_planes(tensors, layout, size=clip.size, sample_rate=rate, config=mel)
+    _write_unit(values.numpy(), target_NHW)
+
+
+def _write_unit(values_NHW: NDArray[np.float32], target_NHW: NDArray[np.generic]) -> None:
+    if target_NHW.dtype == np.uint8:
+        np.rint(values_NHW * np.float32(FULL_SCALE), out=target_NHW, casting="unsafe")
+    else:
+        target_NHW[...] = values_NHW
 
 
 def clip_mel_image(sound: SoundReader, planned: PlannedClip, clip: ClipConfig) -> NDArray[np.uint8]:
@@ -108,10 +132,8 @@ def clip_mel_image(sound: SoundReader, planned: PlannedClip, clip: ClipConfig) -
         sample_rate=info.audio_sample_rate,
         config=config,
     )
-    image_MW = mel_image(
-        _stretches(sound, layout), layout, sample_rate=info.audio_sample_rate, config=config
-    )
-    return image_MW.mul(FULL_SCALE).round().byte().numpy()
+    stretches = _stretches(sound, layout)
+    return band_image(stretches, layout, sample_rate=info.audio_sample_rate, config=config)
 
 
 def clip_waveform(
@@ -131,9 +153,8 @@ def clip_waveform(
     if rate == span.sample_rate:
         return sound.read(first, span.num_samples)
     # One second more, so that the resampling filter sees sound, not silence, at the end.
-    stretch = torch.from_numpy(sound.read(first, round(span.duration_seconds * rate) + rate))  # pyright: ignore[reportUnknownMemberType]
-    resampled = torchaudio.functional.resample(stretch, rate, span.sample_rate)
-    return resampled[: span.num_samples].contiguous().numpy()
+    stretch = sound.read(first, round(span.duration_seconds * rate) + rate)
+    return soxr.resample(stretch, rate, span.sample_rate)[: span.num_samples]
 
 
 def clip_features(waveform_S: NDArray[np.float32], span: WaveformSpan) -> NDArray[np.float32]:
@@ -141,16 +162,19 @@ def clip_features(waveform_S: NDArray[np.float32], span: WaveformSpan) -> NDArra
     return audio_features(waveform_S, sample_rate=span.sample_rate)
 
 
-def _stretches(sound: SoundReader, layout: AudioLayout) -> list[Tensor]:
-    return [
-        torch.from_numpy(sound.read(run.first_sample, run.num_samples))  # pyright: ignore[reportUnknownMemberType]
-        for run in layout.runs
-    ]
+def _stretches(sound: SoundReader, layout: AudioLayout) -> list[NDArray[np.float32]]:
+    return [sound.read(run.first_sample, run.num_samples) for run in layout.runs]
 
 
 def _seed_plane(
     sound: SoundReader, info: SampleInfo, plan: ClipPlan, clip: ClipConfig, frequency_param: int
 ) -> NDArray[np.float32]:
+    from fmrgb_stream.pipelines.seed_planes import (
+        seed_mel_planes,
+        seed_simple_values,
+        seed_windows,
+    )
+
     is_shown = plan.frame_indices >= 0
     windows_FP = seed_windows(
         sound.read(0, info.num_audio_samples),

@@ -7,7 +7,7 @@ so its bytes go straight to a decoder that is only flushed between samples.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -31,6 +31,10 @@ PACKET_CODECS: Final = frozenset({"h264"})
 """Codecs whose packets are fed without a container."""
 MAX_CONTEXTS: Final = 4
 """Decoder contexts a thread keeps; samples packed with the same options share one."""
+_SLICE: Final = 1
+"""NAL unit type of a slice that is not part of an IDR picture."""
+_ABOUT_ITS_FRAME: Final = frozenset({6, 9, 12})
+"""Supplemental information, access unit delimiter, filler: they concern the packet they are in."""
 _Identity: TypeAlias = tuple[str, bytes, bool]
 """Codec, decoder configuration, whether all GOPs are closed."""
 
@@ -51,24 +55,29 @@ class PacketOrder:
         earliest_later = np.minimum.accumulate(self.pts[::-1])[::-1]
         return bool(np.all(earliest_later[self.is_key] == self.pts[self.is_key]))
 
-    def first_packet(self, packet: int) -> int:
-        """Where decoding must start to show this packet's frame; 0 when no keyframe helps.
+    def first_packets(self, packets: IntArray) -> IntArray:
+        """Where decoding must start to show these packets' frames; 0 when no keyframe helps.
 
         A frame shown before the keyframe it follows in decode order (open GOP) needs the keyframe
         before that one.
         """
-        keys = np.flatnonzero(self.is_key[: packet + 1])
-        usable = keys[self.pts[keys] <= self.pts[packet]]
-        return int(usable[-1]) if len(usable) else 0
+        keys = np.flatnonzero(self.is_key)
+        place = np.searchsorted(keys, packets, side="right") - 1
+        while (comes_late := (place >= 0) & (self.pts[keys[place]] > self.pts[packets])).any():
+            place[comes_late] -= 1
+        return np.where(place >= 0, keys[place], 0)
 
     def runs(self, frame_indices: Sequence[int]) -> list[tuple[int, int]]:
         """Packet ranges [start, stop) to decode, each from a keyframe, that show these frames."""
+        packets = np.sort(self.presentation[np.asarray(frame_indices, np.int64)])
         runs: list[tuple[int, int]] = []
-        for packet in sorted(int(self.presentation[index]) for index in frame_indices):
-            start = self.first_packet(packet)
-            while runs and start <= runs[-1][1]:
-                start = min(start, runs.pop()[0])
-            runs.append((start, packet + 1))
+        for start, packet in zip(
+            self.first_packets(packets).tolist(), packets.tolist(), strict=True
+        ):
+            first = start
+            while runs and first <= runs[-1][1]:
+                first = min(first, runs.pop()[0])
+            runs.append((first, packet + 1))
         return runs
 
 
@@ -82,24 +91,51 @@ def packet_order(pts: IntArray, is_key: NDArray[np.bool_]) -> PacketOrder | None
 def decode_runs(
     context: VideoCodecContext,
     order: PacketOrder,
-    packet_at: Callable[[int], Packet[Any]],
+    packets_of: Callable[[int, int], Iterable[Packet[Any]]],
     frame_indices: Sequence[int],
 ) -> Iterator[tuple[int, VideoFrame]]:
     """The wanted frames with their presentation index, each as soon as it is decoded.
 
-    Frames that the codec does not deliver are missing from the output; the caller counts.
-    Closing the iterator early leaves the context in need of a flush.
+    `packets_of` gives the packets of a range in decode order. Frames that the codec does not
+    deliver are missing from the output; the caller counts. Closing the iterator early leaves the
+    context in need of a flush.
     """
     wanted = {int(order.pts[order.presentation[index]]): index for index in frame_indices}
     for start, stop in order.runs(frame_indices):
-        for position in range(start, stop):
-            for frame in context.decode(packet_at(position)):
-                if frame.pts in wanted:
-                    yield wanted[frame.pts], frame
+        for packet in packets_of(start, stop):
+            for frame in context.decode(packet):
+                index = wanted.get(frame.pts)  # pyright: ignore[reportArgumentType]
+                if index is not None:
+                    yield index, frame
         for frame in context.decode(None):
-            if frame.pts in wanted:
-                yield wanted[frame.pts], frame
+            index = wanted.get(frame.pts)  # pyright: ignore[reportArgumentType]
+            if index is not None:
+                yield index, frame
         context.flush_buffers()
+
+
+def nal_length_bytes(extradata: bytes) -> int:
+    """Bytes of the length before each NAL unit (ISO 14496-15, avcC); 0 where there are none."""
+    is_avcc = len(extradata) >= 7 and extradata[0] == 1
+    return (extradata[4] & 3) + 1 if is_avcc else 0
+
+
+def is_disposable(content: memoryview, length_bytes: int) -> bool:
+    """Whether no other frame refers to this H.264 packet: it holds slices with nal_ref_idc 0.
+
+    ITU-T H.264, 7.3.1 and table 7-1. Such packets (B-frames, as a rule) are a decoder's to leave
+    out when their own frame is not wanted; parameter sets and what is not known are kept.
+    """
+    place, has_slice = 0, False
+    while length_bytes and place + length_bytes < len(content):
+        start = place + length_bytes
+        reference, kind = content[start] >> 5 & 3, content[start] & 31
+        if kind == _SLICE and reference == 0:
+            has_slice = True
+        elif kind not in _ABOUT_ITS_FRAME:
+            return False
+        place = start + int.from_bytes(content[place:start], "big")
+    return has_slice
 
 
 class PacketDecoder:
@@ -129,17 +165,25 @@ class PacketDecoder:
         assert video is not None, "can_decode() was not asked"
         assert table is not None, "can_decode() was not asked"
 
-        def packet_at(position: int) -> Packet[Any]:
-            offset = int(table.offsets[position])
-            # PyAV copies the bytes into a padded buffer, whatever kind of buffer they come in.
-            packet = av.Packet(video[offset : offset + int(table.sizes[position])])  # pyright: ignore[reportArgumentType]
-            packet.pts = packet.dts = int(order.pts[position])
-            return packet
+        length_bytes = nal_length_bytes(sample.info.extradata)
+        shown = set(order.pts[order.presentation[np.asarray(frame_indices, np.int64)]].tolist())
+
+        def packets_of(start: int, stop: int) -> Iterator[Packet[Any]]:
+            part = slice(start, stop)
+            places = (table.offsets[part], table.sizes[part], order.pts[part])
+            for offset, size, pts in zip(*(column.tolist() for column in places), strict=True):
+                content = video[offset : offset + size]
+                if pts not in shown and is_disposable(content, length_bytes):
+                    continue
+                # PyAV copies the bytes into a padded buffer, whatever kind of buffer they come in.
+                packet = av.Packet(content)  # pyright: ignore[reportArgumentType]
+                packet.pts = packet.dts = pts
+                yield packet
 
         identity = (sample.info.codec, sample.info.extradata, order.is_closed())
         context = self._contexts.pop(identity, None) or _open_context(*identity)
         try:
-            yield from decode_runs(context, order, packet_at, frame_indices)
+            yield from decode_runs(context, order, packets_of, frame_indices)
         except FFmpegError as error:
             # The context is not put back: its state after an error is unknown.
             raise DecodeError(

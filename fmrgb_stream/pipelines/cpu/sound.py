@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import io
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from fmrgb_stream.clips.flac import FlacLayout, flac_layout
 from fmrgb_stream.errors import DecodeError
+from fmrgb_stream.pipelines.cpu.flac import FlacDecoder
 from fmrgb_stream.sample import EncodedSample
+
+INT16_UNIT: Final = np.float32(1 / 32768)
 
 
 class SoundReader:
     """Reads windows of one sample's sound; a context manager. A sample without sound is silent.
 
-    The member's bytes are copied once, into the file object that libsndfile reads.
+    Members in the packer's form (mono, 16-bit, blocks of one size) are decoded block by block out
+    of the shard's own bytes. Any other FLAC goes through libsndfile, which copies it first. Both
+    give the same samples.
     """
 
-    def __init__(self, sample: EncodedSample) -> None:
-        """Remember the sample; nothing is opened yet."""
+    def __init__(self, sample: EncodedSample, decoder: FlacDecoder | None = None) -> None:
+        """Remember the sample; nothing is opened yet. A `decoder` may serve many samples in turn."""
         self._sample = sample
+        self._decoder = decoder or FlacDecoder()
+        self._layout: FlacLayout | None = None
         self._file: soundfile.SoundFile | None = None
 
     def __enter__(self) -> SoundReader:
@@ -35,16 +44,16 @@ class SoundReader:
             return self
         if content is None:
             raise self._error("the audio member is missing")
-        try:
-            self._file = soundfile.SoundFile(io.BytesIO(content))
-        except soundfile.LibsndfileError as error:
-            raise self._error(f"the audio member cannot be read: {error}") from error
-        found = (self._file.samplerate, self._file.channels, self._file.frames)
-        if found != (info.audio_sample_rate, 1, info.num_audio_samples):
-            self._file.close()
+        self._layout = flac_layout(content)
+        if self._layout is not None:
+            found = (self._layout.sample_rate, 1, self._layout.num_samples)
+        else:
+            found = self._open_file(content)
+        expected = (info.audio_sample_rate, 1, info.num_audio_samples)
+        if found != expected:
+            self._close_file()
             raise self._error(
-                f"the audio member holds (Hz, channels, samples) {found}, the index says "
-                f"{(info.audio_sample_rate, 1, info.num_audio_samples)}"
+                f"the audio member holds (Hz, channels, samples) {found}, the index says {expected}"
             )
         return self
 
@@ -55,8 +64,7 @@ class SoundReader:
         traceback: TracebackType | None,
     ) -> None:
         """Close the member."""
-        if self._file is not None:
-            self._file.close()
+        self._close_file()
 
     def read(self, first_sample: int, num_samples: int) -> NDArray[np.float32]:
         """float32 [num_samples] in -1..1; silence before sample 0 and after the end.
@@ -64,20 +72,47 @@ class SoundReader:
         Raises:
             DecodeError: the bytes are broken.
         """
-        waveform_S = np.zeros(num_samples, np.float32)
         start = max(first_sample, 0)
         stop = min(first_sample + num_samples, self._sample.info.num_audio_samples)
-        if self._file is None or start >= stop:
-            return waveform_S
-        try:
-            self._file.seek(start)
-            sound = self._file.read(stop - start, dtype="float32")
-        except soundfile.LibsndfileError as error:
-            raise self._error(f"the audio member cannot be decoded: {error}") from error
-        if len(sound) != stop - start:
-            raise self._error(f"the audio member ends {stop - start - len(sound)} samples early")
-        waveform_S[start - first_sample : stop - first_sample] = sound
+        if not self._sample.info.has_audio or start >= stop:
+            return np.zeros(num_samples, np.float32)
+        waveform_S = np.empty(num_samples, np.float32)
+        waveform_S[: start - first_sample] = 0
+        waveform_S[stop - first_sample :] = 0
+        self._decode(start, stop, waveform_S[start - first_sample : stop - first_sample])
         return waveform_S
+
+    def _decode(self, start: int, stop: int, target_S: NDArray[np.float32]) -> None:
+        content, layout = self._sample.audio, self._layout
+        if layout is not None and content is not None:
+            try:
+                decoded_S = self._decoder.decode(content, layout, first=start, stop=stop)
+            except ValueError as error:
+                raise self._error(f"the audio member cannot be decoded: {error}") from error
+            # In two steps: numpy does them four times as fast as one product of mixed types.
+            target_S[:] = decoded_S
+            target_S *= INT16_UNIT
+        elif self._file is not None:
+            try:
+                self._file.seek(start)
+                sound = self._file.read(stop - start, dtype="float32")
+            except soundfile.LibsndfileError as error:
+                raise self._error(f"the audio member cannot be decoded: {error}") from error
+            if len(sound) != len(target_S):
+                missing = len(target_S) - len(sound)
+                raise self._error(f"the audio member ends {missing} samples early")
+            target_S[:] = sound
+
+    def _open_file(self, content: memoryview) -> tuple[int, int, int]:
+        try:
+            self._file = soundfile.SoundFile(io.BytesIO(content))
+        except soundfile.LibsndfileError as error:
+            raise self._error(f"the audio member cannot be read: {error}") from error
+        return self._file.samplerate, self._file.channels, self._file.frames
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _error(self, message: str) -> DecodeError:
         return DecodeError(message, shard=self._sample.shard_url, key=self._sample.info.key)

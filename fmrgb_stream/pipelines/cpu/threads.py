@@ -1,15 +1,24 @@
-"""Decode threads, each library held to one thread inside them."""
+"""Decode threads in this process, each library held to one thread inside them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Self, TypeVar
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
+
+from fmrgb_stream.errors import LoaderClosed
+from fmrgb_stream.pipelines.cpu.buffers import Block
+from fmrgb_stream.pipelines.cpu.layout import ClipArrays, batch_layout
+from fmrgb_stream.pipelines.cpu.order import WorkOrder
+from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
+from fmrgb_stream.pipelines.cpu.work import ClipWorker
+from fmrgb_stream.sample import ClipTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,12 +26,16 @@ R = TypeVar("R")
 THREAD_NAME: Final = "fmrgb-clip"
 
 
-class _OpenCvThreads:
-    """OpenCV's thread count is one number for the process: 1 while any pool runs, then as before."""
+class _ProcessWideThreads:
+    """OpenCV's and BLAS's thread counts belong to the process: 1 while any pool runs, then as before.
+
+    A small matrix product that wakes a thread on every core costs more than it computes.
+    """
 
     def __init__(self) -> None:
         self._num_pools = 0
         self._num_threads_before = 0
+        self._blas: threadpool_limits | None = None
         # The garbage collector may stop a forgotten pool inside any call, also in here.
         self._lock = threading.RLock()
 
@@ -32,15 +45,18 @@ class _OpenCvThreads:
             if self._num_pools == 1:
                 self._num_threads_before = cv2.getNumThreads()
                 cv2.setNumThreads(1)
+                self._blas = threadpool_limits(limits=1, user_api="blas")
 
     def release(self) -> None:
         with self._lock:
             self._num_pools -= 1
             if self._num_pools == 0:
                 cv2.setNumThreads(self._num_threads_before)
+                if self._blas is not None:
+                    self._blas.restore_original_limits()
 
 
-_opencv_threads: Final = _OpenCvThreads()
+_process_wide: Final = _ProcessWideThreads()
 _start_lock: Final = threading.Lock()
 
 
@@ -50,8 +66,8 @@ class WorkerPool:
     `torch.set_num_threads` writes two places: the calling thread's own OpenMP setting, and the
     number that threads started later take over. So every worker sets 1 for itself, and then the
     caller sets its own number again: workers compute with one thread each, while this thread and
-    those to come keep theirs. OpenCV's number belongs to the whole process and is 1 until the last
-    pool stops.
+    those to come keep theirs. OpenCV's and BLAS's numbers belong to the whole process and are 1
+    until the last pool stops.
     """
 
     def __init__(self, num_threads: int) -> None:
@@ -59,7 +75,7 @@ class WorkerPool:
         self._is_stopped = False
         self._stop_lock = threading.RLock()
         self._threads: set[threading.Thread] = set()
-        _opencv_threads.pin()
+        _process_wide.pin()
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix=THREAD_NAME)
         barrier = threading.Barrier(num_threads + 1)
 
@@ -114,4 +130,73 @@ class WorkerPool:
             with self._stop_lock:
                 if not self._is_stopped:
                     self._is_stopped = True
-                    _opencv_threads.release()
+                    _process_wide.release()
+
+
+class _PendingBatch:
+    """The clips of one batch in the making."""
+
+    def __init__(self, clips: Sequence[Future[MadeClip | FailedClip]]) -> None:
+        self._clips = clips
+
+    def is_ready(self) -> bool:
+        return all(clip.done() for clip in self._clips)
+
+    def results(self) -> list[MadeClip | FailedClip]:
+        try:
+            return [clip.result() for clip in self._clips]
+        except CancelledError:
+            raise LoaderClosed("the pipeline is closed; build a new one") from None
+
+
+class ThreadCrew:
+    """Decode threads of one run: they end when its `with` block is left."""
+
+    def __init__(self, order: WorkOrder, *, num_workers: int) -> None:
+        """Nothing is started yet."""
+        self._order = order
+        self._num_workers = num_workers
+        self._of_thread = threading.local()
+        self._pool: WorkerPool | None = None
+
+    def __enter__(self) -> Self:
+        """Start the threads."""
+        self._pool = WorkerPool(self._num_workers)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """Cancel what is queued, wait for what is being made, end the threads."""
+        try:
+            self.stop()
+        finally:
+            # A second Ctrl-C may have cut the first wait short.
+            self.stop()
+
+    def allocate(self, num_bytes: int) -> Block:
+        """Memory of this process."""
+        return Block.private(num_bytes)
+
+    def submit(self, tasks: Sequence[ClipTask], block: Block) -> _PendingBatch:
+        """Have the clips of one batch made into the block."""
+        assert self._pool is not None, "submit() outside the run"
+        layout = batch_layout(self._order.clip, self._order.span, len(tasks))
+        try:
+            return _PendingBatch(
+                [
+                    self._pool.submit(self._make, task, layout.clip(block.memory, place))
+                    for place, task in enumerate(tasks)
+                ]
+            )
+        except RuntimeError as error:
+            raise LoaderClosed("the pipeline is closed; build a new one") from error
+
+    def stop(self) -> None:
+        """End the threads. From any thread, at any time; safe to call twice."""
+        if self._pool is not None:
+            self._pool.stop()
+
+    def _make(self, task: ClipTask, arrays: ClipArrays) -> MadeClip | FailedClip:
+        worker: ClipWorker | None = getattr(self._of_thread, "worker", None)
+        if worker is None:
+            worker = self._of_thread.worker = ClipWorker(self._order)
+        return worker.make(task, arrays)

@@ -48,21 +48,31 @@ class VideoReader:
         self._reformatter = VideoReformatter()
 
     def pictures(self, sample: EncodedSample, frame_indices: Sequence[int]) -> NDArray[np.uint8]:
-        """uint8 [3, N, H, W] RGB 0..255, in the order of `frame_indices`, which are all different.
+        """uint8 [3, N, H, W] RGB 0..255, in the order of `frame_indices`; errors as `read`."""
+        rgb_3NHW = np.empty((3, len(frame_indices), self._height, self._width), np.uint8)
+        self.read(sample, frame_indices, [rgb_3NHW[:, n] for n in range(len(frame_indices))])
+        return rgb_3NHW
+
+    def read(
+        self,
+        sample: EncodedSample,
+        frame_indices: Sequence[int],
+        targets_3HW: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        """Write each frame, RGB 0..255, into its target. `frame_indices` are all different.
 
         Raises:
             DecodeError: the codec refused the sample, or a frame is not there or not of the size
                 in the index.
             ConfigError: `video_decoder="packets"` for a sample without indexed packets.
         """
-        rgb_3NHW = np.empty((3, len(frame_indices), self._height, self._width), np.uint8)
         place_of = {index: place for place, index in enumerate(frame_indices)}
         is_upright = self._decoder == "decord"
         for index, frame in self._frames(sample, frame_indices):
             place = place_of.pop(index, None)
             self._check(frame, index, sample, is_upright=is_upright)
             if place is not None:
-                self._resize(frame, sample.info, rgb_3NHW[:, place], is_upright=is_upright)
+                self._resize(frame, sample.info, targets_3HW[place], is_upright=is_upright)
         if place_of:
             missing = sorted(place_of)
             raise DecodeError(
@@ -71,7 +81,6 @@ class VideoReader:
                 shard=sample.shard_url,
                 key=sample.info.key,
             )
-        return rgb_3NHW
 
     def _frames(
         self, sample: EncodedSample, frame_indices: Sequence[int]
@@ -134,8 +143,8 @@ class VideoReader:
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
-        for target, plane_index in zip(rgb_3HW, _GBR_OF_RGB, strict=True):
-            plane = resized.planes[plane_index]
-            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-            picture_HW = rows[:, : plane.width]
-            target[...] = np.rot90(picture_HW, quarter_turns) if quarter_turns else picture_HW
+        size, planes = (resized.height, resized.width), resized.planes
+        for channel, plane_index in enumerate(_GBR_OF_RGB):
+            plane = planes[plane_index]
+            picture_HW = np.ndarray(size, np.uint8, plane, strides=(plane.line_size, 1))  # pyright: ignore[reportArgumentType, reportCallIssue]
+            rgb_3HW[channel] = np.rot90(picture_HW, quarter_turns) if quarter_turns else picture_HW
