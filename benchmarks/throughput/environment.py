@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
         "processor": processor_name(),
         "usable cores": str(usable_cores()),
         "memory": f"{_memory_gib():.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "system": f"{platform.system()}, {platform.machine()}",
         "python": platform.python_version(),
         **{name: version for name in LIBRARIES if (version := _version(name))},
     }
