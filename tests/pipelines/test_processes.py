@@ -319,11 +319,24 @@ def test_a_death_is_told_to_the_iterator_that_comes_next(root):
 
 def test_a_stuck_process_does_not_hold_who_leaves_the_loop(root, monkeypatch):
     monkeypatch.setattr(processes, "MAX_CLIP_SECONDS", 0.2)
-    with build(root) as loader:
-        next(iter(loader))
-        os.kill(workers_of(os.getpid())[0], signal.SIGSTOP)
-        loader.set_epoch(0)
-        assert len(list(loader)) == 4
+    pipe = pipeline(root, sources.StuckSource)
+    batches = pipe.batches(tasks((0, 1), (2, 3)))
+    next(batches)
+    batches.close()
+    assert [len(batch) for batch in pipe.batches(tasks((4, 5), (6,)))] == [2, 1]
+    pipe.close()
+
+
+def test_a_long_silence_is_told(root, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "MAX_CLIP_SECONDS", 0.2)
+    pipe = pipeline(root, sources.StuckSource)
+    closer = threading.Timer(3, pipe.close)
+    closer.start()
+    with pytest.raises(LoaderClosed):
+        list(pipe.batches(tasks((3, 1))))
+    closer.join()
+    assert "the decode processes are at samples [3]" in caplog.text
 
 
 def test_batches_that_were_given_up_are_unmapped_everywhere(root):

@@ -16,6 +16,15 @@ class SlowSource(SampleSource):
         return super().fetch(task)
 
 
+class StuckSource(SampleSource):
+    """Never comes back from sample 3, as from a file system that does not answer."""
+
+    def fetch(self, task):
+        if task.sample_id == 3:
+            time.sleep(600)
+        return super().fetch(task)
+
+
 class FaultySource(SampleSource):
     """Has a bug."""
 
