@@ -4,7 +4,8 @@ The host imports the libraries once, as a process of one thread that has neither
 the trainer's; its forks share those pages. The forks take jobs from one socket and answer on
 another. Both sockets keep messages whole, so the kernel is the queue: there is no lock that a
 killed process could hold, and a job goes to whoever is free. When the consumer is gone, in whatever
-way, the sockets end and with them all these processes.
+way, the sockets end and with them all these processes. The host itself has nothing left to do but
+to wait for its forks, and becomes the small program that does (`watch.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import cv2
 
+from fmrgb_stream.pipelines.cpu import watch
 from fmrgb_stream.pipelines.cpu.buffers import map_shared
 from fmrgb_stream.pipelines.cpu.layout import batch_layout
 from fmrgb_stream.pipelines.cpu.messages import (
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
-    """Read (order, num_workers, max_blocks) from standard input, fork the workers, await their end.
+    """Read (order, num_workers, max_blocks) from standard input, fork the workers, become their watch.
 
     Args:
         jobs_fd: socket that jobs come from.
@@ -76,24 +78,19 @@ def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
         )
         os.write(alarm_fd, words.encode())
         return
-    numbers: dict[int, int] = {}
+    workers: list[int] = []
     for number in range(num_workers):
         process = os.fork()
         if process == 0:
             os.close(alarm_fd)
             _name_process(f"fmrgb-clip-{number}")
             _work_and_exit(content, jobs_fd, replies_fd, control, number)
-        numbers[process] = number
+        workers.append(process)
     os.close(jobs_fd)
     os.close(replies_fd)
-    while numbers:
-        process, status = os.wait()
-        number = numbers.pop(process)
-        if status:
-            os.write(alarm_fd, _last_words(number, status, control).encode())
-            for other in numbers:
-                os.kill(other, signal.SIGKILL)
-            return
+    words = [str(number) for number in (alarm_fd, control_fd, *workers)]
+    # -I -S: without the user's settings and packages, which it does not need.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", str(watch.__file__), *words])
 
 
 def _unpacked(content: bytes) -> tuple[WorkOrder, int, int]:
@@ -172,19 +169,3 @@ class _Blocks:
         if len(self._memory_of) > self._max_blocks:
             self._memory_of.popitem(last=False)
         return memory
-
-
-def _last_words(number: int, status: int, control: Control) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGKILL:
-        end = "was killed (SIGKILL), which is what the kernel does when memory runs out"
-    elif code < 0:
-        end = f"crashed ({signal.Signals(-code).name})"
-    else:
-        end = f"ended with exit code {code}"
-    sample_id = control.sample_of(number)
-    return (
-        f"{end}, {'at rest' if sample_id is None else f'making sample {sample_id}'}. Its own "
-        "output, if any, is above. Run `fmrgb verify` if it names a sample; lower num_workers or "
-        "batch_size if memory is short"
-    )

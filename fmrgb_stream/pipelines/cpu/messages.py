@@ -126,11 +126,6 @@ class Control:
         """Note that a worker is at nothing."""
         self._words[1 + worker] = -1
 
-    def sample_of(self, worker: int) -> int | None:
-        """The sample a worker is at."""
-        sample_id = int(self._words[1 + worker])
-        return None if sample_id < 0 else sample_id
-
     def samples(self) -> list[int]:
         """The samples that are being made."""
         return [int(word) for word in self._words[1:] if word >= 0]

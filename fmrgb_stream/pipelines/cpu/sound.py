@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from fmrgb_stream.clips.flac import FlacLayout, flac_layout
 from fmrgb_stream.errors import DecodeError
 from fmrgb_stream.pipelines.cpu.flac import FlacDecoder
 from fmrgb_stream.sample import EncodedSample
+
+if TYPE_CHECKING:
+    import soundfile
 
 INT16_UNIT: Final = np.float32(1 / 32768)
 
@@ -22,8 +24,8 @@ class SoundReader:
     """Reads windows of one sample's sound; a context manager. A sample without sound is silent.
 
     Members in the packer's form (mono, 16-bit, blocks of one size) are decoded block by block out
-    of the shard's own bytes. Any other FLAC goes through libsndfile, which copies it first. Both
-    give the same samples.
+    of the shard's own bytes. Any other FLAC goes through libsndfile, which copies it first, and is
+    loaded for it: 6 MB that most workers never need. Both give the same samples.
     """
 
     def __init__(self, sample: EncodedSample, decoder: FlacDecoder | None = None) -> None:
@@ -93,6 +95,8 @@ class SoundReader:
             target_S[:] = decoded_S
             target_S *= INT16_UNIT
         elif self._file is not None:
+            import soundfile
+
             try:
                 self._file.seek(start)
                 sound = self._file.read(stop - start, dtype="float32")
@@ -104,6 +108,8 @@ class SoundReader:
             target_S[:] = sound
 
     def _open_file(self, content: memoryview) -> tuple[int, int, int]:
+        import soundfile
+
         try:
             self._file = soundfile.SoundFile(io.BytesIO(content))
         except soundfile.LibsndfileError as error:
