@@ -21,7 +21,13 @@ from fmrgb_stream.config.loader import (
     VideoDecoder,
     WorkerKind,
 )
-from fmrgb_stream.config.pack import SPLIT_NAME, EncoderPreset, PackConfig, SourceParser
+from fmrgb_stream.config.pack import (
+    SPLIT_NAME,
+    EncoderPreset,
+    PackConfig,
+    ProxyCodec,
+    SourceParser,
+)
 
 __all__ = [
     "SPLIT_NAME",
@@ -39,6 +45,7 @@ __all__ = [
     "MelConfig",
     "MelScale",
     "PackConfig",
+    "ProxyCodec",
     "SourceParser",
     "TailRule",
     "VideoDecoder",
