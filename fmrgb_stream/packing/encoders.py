@@ -6,7 +6,7 @@ Both write one packet a frame, the same bytes for the same frames, and a keyfram
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from fmrgb_stream.config import EncoderPreset, PackConfig
 
@@ -30,7 +30,7 @@ _REALTIME_FROM: Final = 5
 class ProxyEncoder:
     """How proxies are encoded."""
 
-    name: str
+    name: Literal["libx264", "libvpx-vp9"]
     """FFmpeg's name of the encoder."""
     codec: str
     """FFmpeg's name of what it writes."""
