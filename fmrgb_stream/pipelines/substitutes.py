@@ -14,7 +14,7 @@ BAD_SAMPLE_ERRORS: Final = (SampleError, DatasetError, StorageError)
 """What a sample's bytes can be guilty of; everything else ends the run."""
 
 
-def all_neighbours_bad(task: ClipTask, last: Exception | None) -> TooManyBadSamples:
+def all_neighbours_bad(task: ClipTask, last: Exception | str | None) -> TooManyBadSamples:
     """The error that ends the run when nothing can stand in for a task's sample."""
     return TooManyBadSamples(
         f"sample {task.sample_id} is bad and so are all {MAX_NEIGHBOURS} that were tried in its "
