@@ -46,7 +46,7 @@ def build_graph(settings: GraphSettings, next_columns: NextColumns) -> Any:
     def clips() -> tuple[Any, ...]:
         columns = read(settings, next_columns)
         is_encoded = columns["is_encoded"]
-        if is_encoded:
+        if is_encoded:  # noqa: SIM108 - DALI rewrites `if`, not expressions
             frames = decoded(columns, settings)
         else:
             frames = given(columns, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -160,7 +161,9 @@ class DaliPipeline:
         """Deliver all that is prepared; after an error of DALI, what was inside goes in again."""
         again: deque[ReadyBatch] = deque()
         while True:
-            run = GraphRun(self._order.settings, _chained(again, prepared))
+            # Not `yield from`: the end of a failed run must not close what the next one goes on with.
+            batches = itertools.chain(_taken_from(again), prepared)
+            run = GraphRun(self._order.settings, batches)
             try:
                 yield from self._delivered(run)
             except GraphFailed as error:
@@ -207,8 +210,7 @@ class DaliPipeline:
         ) from error
 
 
-def _chained(again: deque[ReadyBatch], prepared: Iterator[ReadyBatch]) -> Iterator[ReadyBatch]:
-    """First what goes in again; what is not taken stays in `again`."""
-    while again:
-        yield again.popleft()
-    yield from prepared
+def _taken_from(batches: deque[ReadyBatch]) -> Iterator[ReadyBatch]:
+    """What goes in again; what is not taken stays where it is."""
+    while batches:
+        yield batches.popleft()

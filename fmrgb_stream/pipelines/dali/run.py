@@ -20,6 +20,8 @@ from fmrgb_stream.pipelines.dali.settings import GraphSettings
 _DALI_ERRORS: Final = (RuntimeError, IndexError, ValueError, TypeError, MemoryError)
 """What DALI raises about data, depending on where it finds out."""
 
+_HEAD_LINES: Final = ("Critical error in pipeline", "Current pipeline object")
+
 
 class GraphFailed(Exception):
     """DALI gave up on a batch; the graph is of no use any more."""
@@ -55,8 +57,9 @@ class GraphRun:
         """
         graph = build_graph(self._settings, self._next_columns)
         num_delivered = 0
-        with _dali_errors():
-            graph.schedule_run()
+        failure = _scheduled(graph)
+        if failure is not None:
+            raise failure
         while True:
             try:
                 with _dali_errors():
@@ -68,10 +71,11 @@ class GraphRun:
             self._check_order(outputs.pop("serial"), num_delivered)
             batch = self.in_flight.popleft()
             num_delivered += 1
-            with _dali_errors():
-                graph.schedule_run()
+            failure = _scheduled(graph)
             yield batch, outputs
             del batch, outputs
+            if failure is not None:
+                raise failure
         if self._error is not None:
             raise self._error
 
@@ -108,7 +112,24 @@ def _dali_errors() -> Generator[None]:
     try:
         yield
     except _DALI_ERRORS as error:
-        raise GraphFailed(str(error)) from error
+        raise GraphFailed(_essence(str(error))) from error
+
+
+def _scheduled(graph: Any) -> GraphFailed | None:
+    """Have the graph take and start what it has room for; the error, when that failed at once."""
+    try:
+        with _dali_errors():
+            graph.schedule_run()
+    except GraphFailed as failure:
+        return failure
+    return None
+
+
+def _essence(message: str) -> str:
+    """What DALI found, without the traceback of the graph and the places in its own source."""
+    found = message.rpartition("encountered:")[2].partition("C++ context")[0]
+    lines = (line.strip() for line in found.splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(_HEAD_LINES))
 
 
 def _tensor(outputs: Any) -> Tensor:
