@@ -16,6 +16,7 @@ from fmrgb_stream.config.clip import (
 )
 from fmrgb_stream.config.loader import (
     BadSampleRule,
+    DecodePlace,
     LoaderConfig,
     TailRule,
     VideoDecoder,
@@ -36,6 +37,7 @@ __all__ = [
     "ClipConfig",
     "ClipDtype",
     "ClipExtra",
+    "DecodePlace",
     "EncoderPreset",
     "FlowConfig",
     "FlowEstimator",

@@ -81,7 +81,7 @@ class DaliPipeline:
             num_threads=num_workers,
             queue_depth=prefetch_batches,
         )
-        self._order = PrepareOrder(
+        self.order = PrepareOrder(
             source=source,
             settings=settings,
             make_decoder=make_decoder,
@@ -92,7 +92,8 @@ class DaliPipeline:
         )
         self._num_workers = num_workers
         self._prefetch_batches = prefetch_batches
-        self._host_share = host_share
+        self.host_share = host_share
+        """Which part of each batch the host's threads decode; may be set before a run."""
         self._quarantine = quarantine
         self._counters = Counters()
         self._crews: set[PrepareCrew] = set()
@@ -138,10 +139,10 @@ class DaliPipeline:
     def _run(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
         self._check_open()
         crew = PrepareCrew(
-            self._order,
+            self.order,
             num_workers=self._num_workers,
             num_ahead=self._prefetch_batches,
-            host_share=self._host_share,
+            host_share=self.host_share,
         )
         with crew:
             with self._lock:
@@ -163,7 +164,7 @@ class DaliPipeline:
         while True:
             # Not `yield from`: the end of a failed run must not close what the next one goes on with.
             batches = itertools.chain(_taken_from(again), prepared)
-            run = GraphRun(self._order.settings, batches)
+            run = GraphRun(self.order.settings, batches)
             try:
                 yield from self._delivered(run)
             except GraphFailed as error:
@@ -200,7 +201,7 @@ class DaliPipeline:
         batches = deque(in_flight)
         for place, batch in enumerate(batches):
             self._check_open()
-            cleaned = isolate(batch, self._order, self._quarantine)
+            cleaned = isolate(batch, self.order, self._quarantine)
             if cleaned is not None:
                 batches[place] = cleaned
                 return batches

@@ -218,7 +218,7 @@ def test_memory_stays_flat_over_two_hundred_failures(samples):
 
     def failures(number):
         for _ in range(number):
-            pipe._order.refused.clear()
+            pipe.order.refused.clear()
             delivered(pipe)
         gc.collect()
 
