@@ -168,7 +168,9 @@ class DaliPipeline:
             try:
                 yield from self._delivered(run)
             except GraphFailed as error:
-                again = self._without_culprits([*run.in_flight, *again], error)
+                # Its traceback would keep the failed graph and all its memory alive.
+                failure = error.with_traceback(None)
+                again = self._without_culprits([*run.in_flight, *again], failure)
             else:
                 return
 

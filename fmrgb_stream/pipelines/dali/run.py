@@ -56,6 +56,15 @@ class GraphRun:
             Exception: whatever the iterator of batches raised, after what came before it.
         """
         graph = build_graph(self._settings, self._next_columns)
+        try:
+            yield from self._run(graph)
+        finally:
+            # Before what it may still read, and before another one is built.
+            del graph
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, graph: Any) -> Iterator[tuple[ReadyBatch, dict[str, Tensor]]]:
         num_delivered = 0
         failure = _scheduled(graph)
         if failure is not None:
@@ -76,8 +85,6 @@ class GraphRun:
             del batch, outputs
             if failure is not None:
                 raise failure
-        if self._error is not None:
-            raise self._error
 
     def _next_columns(self) -> tuple[list[Any], ...]:
         """DALI's source. An error of our own must not be taken for one of DALI."""
@@ -112,7 +119,8 @@ def _dali_errors() -> Generator[None]:
     try:
         yield
     except _DALI_ERRORS as error:
-        raise GraphFailed(_essence(str(error))) from error
+        # Without its traceback, which would keep the graph and all its memory alive.
+        raise GraphFailed(_essence(str(error))) from error.with_traceback(None)
 
 
 def _scheduled(graph: Any) -> GraphFailed | None:
