@@ -18,7 +18,8 @@ from fmrgb_stream.packing.sources import list_source
 from fmrgb_stream.packing.statistics import measure_channels
 from fmrgb_stream.packing.transcode import make_record, task_of
 from fmrgb_stream.packing.workers import WorkerPool
-from fmrgb_stream.shards import Manifest, ShardWriter, SplitEntry
+from fmrgb_stream.shards import Manifest, SplitEntry
+from fmrgb_stream.shards.writer import ShardWriter
 
 _NUM_SOURCES = 8
 

@@ -18,13 +18,11 @@ from benchmarks.generated import AUDIO_RATE, VideoShape, generated_samples
 from fmrgb_stream.sample import EncodedSample
 from fmrgb_stream.shards import (
     Manifest,
-    SampleRecord,
     ShardEntry,
-    ShardIndex,
-    ShardWriter,
     SplitEntry,
 )
-from fmrgb_stream.shards.writer import write_atomic
+from fmrgb_stream.shards.index import ShardIndex
+from fmrgb_stream.shards.writer import SampleRecord, ShardWriter, write_atomic
 
 _NUM_FILES: Final = 4096
 """Links at most; more shards than a training has open or unpacked at one time."""

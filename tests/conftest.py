@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 REAL_CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 THREAD_PREFIX = "fmrgb-"
 GPUS_NEEDED = {"gpu": 1, "multi_gpu": 2}
+
+
+def pytest_sessionstart() -> None:
+    # A background job ignores Ctrl-C and hands that on to the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

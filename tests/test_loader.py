@@ -402,6 +402,16 @@ def test_settings_that_cannot_work_are_refused_at_once(root, options, message):
         fs.build_loader(root, **{"batch_size": 2, "clip": CLIP} | options)
 
 
+@pytest.mark.parametrize("worker_kind", ["process", "thread"])
+def test_a_relative_folder_stays_where_it_was(root, tmp_path, monkeypatch, worker_kind):
+    monkeypatch.chdir(root.parent)
+    with fs.build_loader(root.name, batch_size=4, clip=CLIP, worker_kind=worker_kind) as loader:
+        monkeypatch.chdir(tmp_path)
+        keys = [key for batch in loader for key in batch.keys]
+        assert not loader.stats()["quarantined"]
+    assert len(set(keys)) == len(keys) > 4
+
+
 def test_a_folder_that_is_no_dataset_says_so(tmp_path):
     with pytest.raises(ShardNotFound, match=r"manifest\.json"):
         fs.build_loader(tmp_path)

@@ -47,6 +47,13 @@ OURS: Final = Entrant(label="ours", module=f"{PACKAGE}.ours", role="ours")
 LIMIT: Final = Entrant(
     label="limit", module=f"{PACKAGE}.limit", role="limit", checked_attribute="WRITING"
 )
+SPARSE_LIMIT: Final = Entrant(
+    label="sparse_limit",
+    module=f"{PACKAGE}.limit",
+    role="limit",
+    attribute="SPARSE",
+    checked_attribute="SPARSE_WRITING",
+)
 FLOOR: Final = Entrant(label="floor", module=f"{PACKAGE}.floor", role="floor", checked_attribute="")
 
 
@@ -56,7 +63,7 @@ def all_entrants(only: Sequence[str] = ()) -> list[Entrant]:
     Raises:
         ValueError: no contestant has such a label.
     """
-    entrants = [OURS, LIMIT, FLOOR, *_peers()]
+    entrants = [OURS, LIMIT, SPARSE_LIMIT, FLOOR, *_peers()]
     labels = [entrant.label for entrant in entrants]
     unknown = sorted(set(only) - set(labels))
     if unknown:

@@ -5,8 +5,11 @@ scaling is done before the clock or not at all: the index is read, the frames ar
 packets lie ready in memory, the decoder context is open. One process a core, so that no
 interpreter lock is shared. Flow and sound are not made.
 
-`CONTESTANT` drops the scaled pictures. `WRITING` also writes them into the batch, which costs
-some per cent and lets the content check look at them.
+`CONTESTANT` decodes every packet from the keyframe to the last frame that is wanted, as any program
+on this decoder does. `SPARSE` leaves out the packets that no frame refers to and nobody wants, as our
+loader does; it is no loader's job to know them, so it stands beside the limit as a second line.
+`WRITING` and `SPARSE_WRITING` also write the scaled pictures into the batch, which costs some per
+cent and lets the content check look at them; the others drop them.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from benchmarks.throughput.contract import BenchBatch, BenchClip, BenchData
+from fmrgb_stream.clips.h264 import is_disposable, nal_length_bytes
 from fmrgb_stream.clips.sampling import plan_clip
 from fmrgb_stream.config import ClipConfig
-from fmrgb_stream.pipelines.cpu.packets import is_disposable, nal_length_bytes
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
 
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 SLOTS: Final = 3
 """Batches a process may be ahead of the reader."""
 _GBR_OF_RGB: Final = (2, 0, 1)
+_NAME: Final = "limit: decode + scale"
+_SPARSE_NAME: Final = "limit, unwanted B-frames left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +54,7 @@ class Job:
     key: str
     extradata: bytes
     packets: tuple[Packet[Any], ...]
-    """From the keyframe before the first wanted frame to the last wanted one; without those that
-    no frame refers to and nobody wants."""
+    """From the keyframe before the first wanted frame to the last wanted one."""
     place_of: dict[int, int]
     """Time of a wanted frame -> its place in the clip; -1 for the one before the clip."""
 
@@ -60,6 +64,8 @@ class Limit:
     """The contestant."""
 
     name: str
+    leaves_out: bool
+    """Packets that no frame refers to and nobody wants."""
     writes_pictures: bool
     reads: Literal["packed", "derived", "sources"] = "packed"
 
@@ -103,7 +109,7 @@ class Limit:
                 process.join()
 
 
-def jobs_of(data: BenchData, clip: BenchClip, share: slice) -> list[Job]:
+def jobs_of(data: BenchData, clip: BenchClip, share: slice, *, leaves_out: bool) -> list[Job]:
     """The clips of a share of the samples, read and planned."""
     store = Store(data.packed)
     reader = ShardReader(store, Manifest.load(store).split("train"))
@@ -116,10 +122,15 @@ def jobs_of(data: BenchData, clip: BenchClip, share: slice) -> list[Job]:
     )
     sample_ids = range(reader.num_samples)[share]
     with_lead = clip.planes == "fmrgb"
-    return [_job(reader, sample_id, config, with_lead=with_lead) for sample_id in sample_ids]
+    return [
+        _job(reader, sample_id, config, with_lead=with_lead, leaves_out=leaves_out)
+        for sample_id in sample_ids
+    ]
 
 
-def _job(reader: ShardReader, sample_id: int, config: ClipConfig, *, with_lead: bool) -> Job:
+def _job(
+    reader: ShardReader, sample_id: int, config: ClipConfig, *, with_lead: bool, leaves_out: bool
+) -> Job:
     sample = reader.read(sample_id, with_audio=False)
     table, video = sample.info.packets, sample.video
     if table is None or video is None or sample.info.codec != "h264":
@@ -136,7 +147,7 @@ def _job(reader: ShardReader, sample_id: int, config: ClipConfig, *, with_lead: 
     for at in range(start, max(places) + 1):
         offset, size = int(table.offsets[at]), int(table.sizes[at])
         content = video[offset : offset + size]
-        if at not in places and is_disposable(content, length_bytes):
+        if leaves_out and at not in places and is_disposable(content, length_bytes):
             continue
         packet = av.Packet(bytes(content))
         packet.pts = packet.dts = int(table.pts[at])
@@ -192,7 +203,7 @@ def _work(
     reader: Connection,
 ) -> None:
     """Decode this process's share for ever; runs until it is killed."""
-    jobs = itertools.cycle(jobs_of(data, clip, share))
+    jobs = itertools.cycle(jobs_of(data, clip, share, leaves_out=limit.leaves_out))
     contexts: dict[bytes, VideoCodecContext] = {}
     scaler = VideoReformatter()
     free = list(range(SLOTS))
@@ -219,5 +230,7 @@ def _open_context(extradata: bytes) -> VideoCodecContext:
     return context
 
 
-CONTESTANT = Limit(name="limit: decode + scale", writes_pictures=False)
-WRITING = Limit(name="limit: decode + scale", writes_pictures=True)
+CONTESTANT = Limit(name=_NAME, leaves_out=False, writes_pictures=False)
+WRITING = Limit(name=_NAME, leaves_out=False, writes_pictures=True)
+SPARSE = Limit(name=_SPARSE_NAME, leaves_out=True, writes_pictures=False)
+SPARSE_WRITING = Limit(name=_SPARSE_NAME, leaves_out=True, writes_pictures=True)

@@ -80,9 +80,11 @@ def find_dataset(root: Path | None) -> Path:
 
 
 def _verify(root: Path, console: Console) -> bool:
+    from rich.markup import escape
+
     from fmrgb_stream.packing import verify
 
-    console.print(f"[bold]1. Verify[/] {root}")
+    console.print(f"[bold]1. Verify[/] {escape(str(root))}")
     report = verify(root)
     for finding in report.findings:
         console.print(f"   {finding}", markup=False)
@@ -171,6 +173,7 @@ def _report(
                 f"[red]   {bar.name}: test accuracy {bar.accuracy:.3f}, wanted {bar.wanted}[/]"
             )
     console.print(
-        f"   {out}/: contact_sheet.png, curves.png, table.md, results.json, metrics.jsonl"
+        f"   {out}/: contact_sheet.png, curves.png, table.md, results.json, metrics.jsonl",
+        markup=False,
     )
     return all(bar.is_met for bar in bars)

@@ -59,7 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         sys.stderr.write(f"fmrgb: error: no command {name!r}; there are {', '.join(COMMANDS)}\n")
         return EXIT_UNUSABLE
-    return _run_command(_load(name), rest)
+    hint = ""
+    try:
+        command = _load(name)
+        hint = _hint(command)
+        return _run_command(command, rest)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"fmrgb {name}: stopped{hint}\n")
+        return EXIT_INTERRUPTED
 
 
 def _load(name: str) -> Command:
@@ -107,9 +114,6 @@ def _run_command(command: Command, words: Sequence[str]) -> int:
             raise
         sys.stderr.write(f"fmrgb {command.NAME}: error: {error}\n")
         return EXIT_UNUSABLE
-    except KeyboardInterrupt:
-        sys.stderr.write(f"fmrgb {command.NAME}: stopped{_hint(command)}\n")
-        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

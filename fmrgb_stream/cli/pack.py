@@ -108,6 +108,7 @@ def _print_table(report: PackReport) -> None:
         f"from an earlier run; {report.num_rejected} inputs rejected"
         + (f" (reasons in {report.rejects_path})" if report.num_rejected else ""),
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     if report.skipped:

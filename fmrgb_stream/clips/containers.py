@@ -11,6 +11,7 @@ from fmrgb_stream.errors import RejectedInput
 
 _SNIFFED_BYTES: Final = 4096
 _BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"})
+_WITH_MEDIA: Final = frozenset({b"mdat", b"moof"})
 
 
 def why_not_media(source: Path | bytes, error: Exception | None) -> str:
@@ -70,7 +71,8 @@ def _judge_boxes(stream: BinaryIO) -> str:
         if size < 8:
             break
         if start + size > end:
-            if b"moov" in names and name != b"moov":
+            # Any other name is a box that no decoder needs, or junk behind the last box.
+            if b"moov" in names and name in _WITH_MEDIA:
                 return (
                     f"cut off: box {name.decode('latin-1')} needs {start + size - end} more bytes"
                 )

@@ -86,7 +86,7 @@ class FlacLayout:
 def flac_layout(content: memoryview) -> FlacLayout | None:
     """The layout of a file; None where it is not mono, 16-bit and in blocks of one size."""
     parts = _metadata(content)
-    if parts is None or _STREAM_INFO not in parts:
+    if parts is None or parts.get(_STREAM_INFO, (0, 0))[1] != _INFO_BYTES:
         return None
     info_byte, first_byte = parts[_STREAM_INFO][0], max(sum(part) for part in parts.values())
     info = bytes(content[info_byte : info_byte + _INFO_BYTES])

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from av.error import FFmpegError
 
+from fmrgb_stream.clips.h264 import is_entry_point, nal_length_bytes
 from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.sample import PacketTable
@@ -31,6 +32,7 @@ def packet_table(content: bytes) -> tuple[PacketTable, bytes] | None:
             extradata = bytes(stream.codec_context.extradata or b"")
             if codec not in _NEEDS_EXTRADATA or (_NEEDS_EXTRADATA[codec] and not extradata):
                 return None
+            length_bytes = nal_length_bytes(extradata) if codec == "h264" else 0
             rows: list[tuple[int, int, bool, int]] = []
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -40,7 +42,11 @@ def packet_table(content: bytes) -> tuple[PacketTable, bytes] | None:
                     return None
                 if content[start : start + packet.size] != bytes(packet):
                     return None
-                rows.append((start, packet.size, packet.is_keyframe, pts))
+                is_key = packet.is_keyframe and is_entry_point(
+                    memoryview(packet),  # pyright: ignore[reportArgumentType]
+                    length_bytes,
+                )
+                rows.append((start, packet.size, is_key, pts))
     except (RejectedInput, FFmpegError):
         return None
     return _as_table(rows, extradata)

@@ -8,6 +8,7 @@ loaded, hence the order in here.
 from __future__ import annotations
 
 import os
+import signal
 from importlib import import_module
 from typing import Final
 
@@ -19,6 +20,8 @@ NEEDED: Final = (
 )
 """What the processes will use; forks find it loaded."""
 
+# Ctrl-C in a terminal reaches every process of a group; the packer ends this one.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
 for _name in NEEDED:
     import_module(_name)

@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 
 from fmrgb_stream.errors import ManifestError
 from fmrgb_stream.sample import Member, PacketTable, SampleInfo
+from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES
 
 INDEX_VERSION: Final = 1
-ROW_GROUP_SAMPLES: Final = 64
-"""Rows that are unpacked together; two blocks of the default plan."""
 
 _MEMBER: Final = pa.struct(
     [
@@ -93,7 +92,6 @@ class ShardIndex:
             for name in (*(name for name, _ in _SCALARS), "targets", "extradata_id", "members")
         }
         self._lists = {name: _RaggedColumn(table.column(name)) for name in _RAGGED}
-        self._row_of = {key: row for row, key in enumerate(self._plain["key"])}
 
     def __len__(self) -> int:
         """Rows held."""
@@ -112,14 +110,6 @@ class ShardIndex:
             packets=None if packets["offsets"] is None else PacketTable(**packets),
             members=tuple(Member(**member) for member in self._plain["members"][row]),
         )
-
-    def key(self, row: int) -> str:
-        """Key of the sample in this row."""
-        return self._plain["key"][row]
-
-    def row_of(self, key: str) -> int | None:
-        """Row of a key, or None."""
-        return self._row_of.get(key)
 
     @classmethod
     def from_parquet(cls, content: bytes, *, url: str, rows: range | None = None) -> ShardIndex:

@@ -13,6 +13,8 @@ from fmrgb_stream.storage import Store
 
 MANIFEST_NAME: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1
+ROW_GROUP_SAMPLES: Final = 64
+"""Rows of a sidecar that are unpacked together; two blocks of the default plan."""
 
 
 def _checked_pack_config(values: Mapping[str, Any], *, url: str) -> Mapping[str, Any]:

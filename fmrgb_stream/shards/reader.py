@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
@@ -12,12 +13,13 @@ import numpy as np
 
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
-from fmrgb_stream.shards.index import ROW_GROUP_SAMPLES, ShardIndex, read_column
-from fmrgb_stream.shards.manifest import Manifest, SplitEntry
+from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, Manifest, SplitEntry
 from fmrgb_stream.storage import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fmrgb_stream.shards.index import ShardIndex
 
 AUDIO_EXTENSIONS: Final = ("flac",)
 METADATA_EXTENSIONS: Final = ("json",)
@@ -27,7 +29,10 @@ batches in the making can reach into, and some."""
 
 
 class ShardReader:
-    """Random access to the samples of one split. Safe to call from many threads."""
+    """Random access to the samples of one split. Safe to call from many threads.
+
+    Arrow is loaded with the first sidecar: a trainer whose decode processes read needs none of it.
+    """
 
     def __init__(self, store: Store, split: SplitEntry, *, verify_checksums: bool = True) -> None:
         """Nothing is read yet; sidecars are read when first needed."""
@@ -121,6 +126,8 @@ class ShardReader:
         return self._part(shard, part)[row_of_part]
 
     def _read_part(self, shard: int, part: int) -> ShardIndex:
+        from fmrgb_stream.shards.index import ShardIndex
+
         first = part * ROW_GROUP_SAMPLES
         content, url = self._sidecar(shard)
         rows = range(first, first + ROW_GROUP_SAMPLES)
@@ -129,6 +136,8 @@ class ShardReader:
         return index
 
     def _column(self, shard: int, name: str) -> list[Any]:
+        from fmrgb_stream.shards.index import read_column
+
         content, url = self._sidecar(shard)
         column = read_column(content, name, url=url)
         self._check_count(shard, len(column), url)
@@ -158,6 +167,8 @@ class ShardReader:
 
 
 def _reader(store: Store, split: SplitEntry, verify_checksums: bool) -> ShardReader:
+    # Workers are forked from a process that has loaded all they need.
+    importlib.import_module("fmrgb_stream.shards.index")
     return ShardReader(store, split, verify_checksums=verify_checksums)
 
 

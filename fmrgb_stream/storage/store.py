@@ -7,11 +7,12 @@ file that stays open costs a tenth of a way through an object store's client.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlparse
 
 from fmrgb_stream.errors import AccessDenied, ConfigError, ShardNotFound, StorageError
@@ -45,9 +46,17 @@ class Store:
         self._client: ObjectStore | None = None
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets a store of the same root that has nothing open."""
-        return Store, (self.url,)
+        return Store._reopened, (self.url, self._folder)
+
+    @classmethod
+    def _reopened(cls, url: str, folder: Path) -> Store:
+        # Workers are forked from a process that has loaded all they need.
+        importlib.import_module("obstore.store")
+        store = cls(url)
+        store._folder = folder  # the other process may be in another folder
+        return store
 
     def read(self, path: str) -> bytes:
         """All bytes of one object.
@@ -162,4 +171,6 @@ class _OpenFile:
 
 def _local_folder(url: str) -> Path:
     parsed = urlparse(url)
-    return Path(unquote(parsed.path)) if parsed.scheme == "file" else Path(url).expanduser()
+    folder = Path(unquote(parsed.path)) if parsed.scheme == "file" else Path(url).expanduser()
+    # Absolute, so that it stays the same when the process goes to another folder.
+    return folder.absolute()

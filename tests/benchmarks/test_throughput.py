@@ -13,9 +13,10 @@ from benchmarks.throughput.child import Job, Window, measure
 from benchmarks.throughput.content import compare
 from benchmarks.throughput.contract import BenchBatch, BenchClip
 from benchmarks.throughput.corpus import CorpusSettings, make_corpus, num_frames_of
-from benchmarks.throughput.entrants import FLOOR, LIMIT, OURS, all_entrants
+from benchmarks.throughput.entrants import FLOOR, LIMIT, OURS, SPARSE_LIMIT, all_entrants
 from benchmarks.throughput.goals import goals
 from benchmarks.throughput.harness import Memory, Plan, run_variant
+from benchmarks.throughput.limit import jobs_of
 from benchmarks.throughput.process_tree import kill_session, tree_cpu_seconds, tree_usage
 from benchmarks.throughput.reference import References, make_references
 from benchmarks.throughput.report import write
@@ -55,7 +56,7 @@ def reference(data):
 @pytest.fixture(scope="module")
 def variant(data) -> Variant:
     return run_variant(
-        [OURS, LIMIT],
+        [OURS, LIMIT, SPARSE_LIMIT],
         data,
         CLIP,
         form="packed",
@@ -117,15 +118,24 @@ def test_corpus_that_is_there_is_not_made_again(data):
     assert {path: path.stat().st_mtime_ns for path in data.sources.iterdir()} == before
 
 
-def test_ours_and_the_limit_make_the_reference_clips(variant):
-    assert [entry.content and entry.content.problem for entry in variant.entries] == ["", ""]
-    assert [entry.content and entry.content.num_clips for entry in variant.entries] == [3, 3]
+def test_ours_and_the_limits_make_the_reference_clips(variant):
+    assert [entry.content and entry.content.problem for entry in variant.entries] == [""] * 3
+    assert [entry.content and entry.content.num_clips for entry in variant.entries] == [3] * 3
+
+
+def test_the_sparse_limit_decodes_fewer_packets_of_the_same_clips(data):
+    every, sparse = (
+        jobs_of(data, CLIP, slice(None), leaves_out=leaves_out) for leaves_out in (False, True)
+    )
+    assert [job.place_of for job in sparse] == [job.place_of for job in every]
+    counts = [sum(len(job.packets) for job in jobs) for jobs in (sparse, every)]
+    assert counts[0] < 0.8 * counts[1]
 
 
 def test_every_contestant_has_a_figure_for_each_round(variant):
-    assert [entry.failure for entry in variant.entries] == ["", ""]
+    assert [entry.failure for entry in variant.entries] == [""] * 3
     rounds = [each for entry in variant.entries for each in entry.rounds]
-    assert len(rounds) == 2
+    assert len(rounds) == 3
     for each in rounds:
         assert each is not None
         assert each.clips_per_second == pytest.approx(each.num_clips / each.window_seconds)
@@ -164,8 +174,8 @@ def test_report_files_hold_every_round_and_the_verdicts(variant, tmp_path):
     path = write(report, tmp_path, stem="run")
     content = json.loads(path.read_text())
     entries = content["variants"][0]["entries"]
-    assert [len(entry["rounds"]) for entry in entries] == [1, 1]
-    speeds = [[each["clips_per_second"] for each in entry["rounds"]] for entry in entries]
+    assert [len(entry["rounds"]) for entry in entries] == [1, 1, 1]
+    speeds = [[each["clips_per_second"] for each in entry["rounds"]] for entry in entries[:2]]
     of_limit = float(np.median(np.divide(*speeds)))
     assert content["bars"][0]["value"] == pytest.approx(of_limit)
     assert content["bars"][0]["is_met"] is (of_limit >= 0.65)

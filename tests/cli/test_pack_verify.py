@@ -39,6 +39,12 @@ def test_bad_inputs_give_one_and_reasons_as_json(source, tmp_path, capsys):
     assert {reject["stage"] for reject in report["rejects"]} == {"probe"}
 
 
+def test_a_destination_named_like_markup_is_printed_as_it_is(source, tmp_path, capsys):
+    four_bad_files(source)
+    assert fmrgb("pack", source, tmp_path / "out[/x]", "--num-workers", 1) == 1
+    assert "out[/x]" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_flags_reach_the_config(source, tmp_path, capsys):
     code = fmrgb(
         "pack", source, tmp_path / "out", "--num-workers", 1, "--short-side", 48,

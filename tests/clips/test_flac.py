@@ -127,10 +127,20 @@ def test_a_missing_block_is_not_found():
         flac(9000)[:60],
         flac(9000)[:90],
         b"fLaC",
+        b"fLaC\x80\0\0\0",
         b"",
         b"RIFF" + bytes(100),
     ],
-    ids=["stereo", "24 bits", "cut metadata", "cut header", "marker", "empty", "another format"],
+    ids=[
+        "stereo",
+        "24 bits",
+        "cut metadata",
+        "cut header",
+        "marker",
+        "no stream info",
+        "empty",
+        "another format",
+    ],
 )
 def test_other_files_have_no_layout_and_get_no_table(content):
     assert flac_layout(memoryview(content)) is None

@@ -107,6 +107,12 @@ def test_file_that_breaks_off_inside_its_media_is_rejected(tmp_path):
         probe(path)
 
 
+def test_junk_behind_the_last_box_does_no_harm(tmp_path):
+    path = write_media(tmp_path / "a.mp4", picture=Picture(numbered_frames(60)))
+    path.write_bytes(path.read_bytes() + b"13 more bytes")
+    assert probe(path).video.num_frames == 60
+
+
 def test_playlist_named_mp4_opens_nothing_else(tmp_path):
     write_media(tmp_path / "secret.mp4", picture=Picture(numbered_frames(5)))
     playlist = tmp_path / "video.mp4"

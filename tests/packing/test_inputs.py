@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
+from fmrgb_stream.clips.h264 import is_disposable, nal_length_bytes
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import PackError
 from fmrgb_stream.packing import pack, verify
-from fmrgb_stream.pipelines.cpu.packets import is_disposable, nal_length_bytes
 from tests.support.media import (
     Picture,
     Sound,

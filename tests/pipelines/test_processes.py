@@ -1,13 +1,17 @@
 """Decode processes: the same clips as threads, and gone with their consumer, whatever happens."""
 
+import errno
 import gc
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -16,8 +20,11 @@ import torch
 
 import fmrgb_stream as fs
 from fmrgb_stream.errors import ConfigError, DecodeError, LoaderClosed, WorkerDied
+from fmrgb_stream.pipelines.cpu import processes
+from fmrgb_stream.pipelines.cpu.messages import Reply, pack_reply
 from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
 from fmrgb_stream.pipelines.cpu.processes import processes_are_possible
+from fmrgb_stream.pipelines.cpu.results import MadeClip
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.sample import ClipTask
 from fmrgb_stream.shards import Manifest, ShardReader
@@ -213,7 +220,7 @@ def test_a_crash_names_the_sample_and_ends_everything(root):
     with pytest.raises(WorkerDied, match=r"crashed \(SIGSEGV\), making sample 3"):
         list(pipe.batches(tasks(range(6))))
     assert are_gone(crew_of(os.getpid()))
-    with pytest.raises(LoaderClosed):
+    with pytest.raises(WorkerDied, match="making sample 3"):
         next(pipe.batches(tasks((0,))))
 
 
@@ -265,8 +272,106 @@ def test_a_fork_of_the_consumer_is_told_to_build_its_own_loader(root):
         assert len(list(loader)) == 4
 
 
+class Broken:
+    """`socket.send_fds` that fails once, at the given call."""
+
+    def __init__(self, error, call):
+        self.error, self.calls_left, self.real = error, call, socket.send_fds
+
+    def __call__(self, *arguments):
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise self.error
+        return self.real(*arguments)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOBUFS, "no memory")])
+@pytest.mark.parametrize("call", [1, 2, 6])
+def test_a_batch_that_was_half_submitted_blocks_nobody(root, monkeypatch, error, call):
+    with build(root, batch_size=8) as loader, build(root, batch_size=8) as other:
+        expected = content(other)
+        next(iter(loader))
+        loader.set_epoch(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "send_fds", Broken(error, call))
+            with pytest.raises(type(error)):
+                list(chain.from_iterable(loader for _ in range(9)))
+        loader.set_epoch(0)
+        assert content(loader) == expected
+
+
+def test_too_many_descriptors_on_their_way_are_waited_for(root, monkeypatch):
+    error = OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+    with build(root) as loader, build(root) as other:
+        monkeypatch.setattr(socket, "send_fds", Broken(error, 3))
+        assert content(loader) == content(other)
+
+
+def test_a_death_is_told_to_the_iterator_that_comes_next(root):
+    with build(root) as loader:
+        batches = iter(loader)
+        next(batches)
+        os.kill(workers_of(os.getpid())[0], signal.SIGSEGV)
+        time.sleep(0.3)
+        with pytest.raises(WorkerDied, match="SIGSEGV"):
+            list(chain.from_iterable(loader for _ in range(20)))
+
+
+def test_a_stuck_process_does_not_hold_who_leaves_the_loop(root, monkeypatch):
+    monkeypatch.setattr(processes, "MAX_CLIP_SECONDS", 0.2)
+    with build(root) as loader:
+        next(iter(loader))
+        os.kill(workers_of(os.getpid())[0], signal.SIGSTOP)
+        loader.set_epoch(0)
+        assert len(list(loader)) == 4
+
+
+def test_batches_that_were_given_up_are_unmapped_everywhere(root):
+    with build(root, prefetch_batches=2) as loader:
+        held = list(chain.from_iterable(loader for _ in range(6)))
+        assert len(held) > 20
+        held.clear()
+        list(loader)
+        for worker in workers_of(os.getpid()):
+            assert Path(f"/proc/{worker}/maps").read_text().count("fmrgb-batch") <= 5
+
+
+def test_an_answer_too_long_to_send_is_an_error_with_a_cure():
+    made = MadeClip(
+        key="k",
+        label=None,
+        targets=(0.5,) * 9000,
+        num_valid_frames=1,
+        is_substitute=False,
+        bad_samples=(),
+        seconds={},
+    )
+    short = replace(made, targets=(0.5,))
+    messages = pack_reply(Reply(batch=1, clips=((0, short), (1, made))))
+    (first, *_), (second, *_) = (pickle.loads(message).clips for message in messages)
+    assert first == (0, short)
+    assert "set worker_kind='thread'" in str(second[1].error)
+
+
+def test_a_running_iterator_is_not_for_a_fork(root):
+    with build(root) as loader:
+        batches = iter(loader)
+        next(batches)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                list(batches)
+            except ConfigError:
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(list(batches)) == 3
+
+
 CONSUMER = """
-import os, sys
+import os, signal, sys
 import fmrgb_stream as fs
 from tests.support.processes import crew_of
 clip = fs.ClipConfig(num_frames=4, frame_stride=2, size=(32, 48))
@@ -301,8 +406,51 @@ def started_by(consumer):
 def test_a_script_that_ends_takes_its_processes_along(root, pytestconfig, then):
     with consume(root, pytestconfig, then) as consumer:
         pids = started_by(consumer)
-        consumer.wait(20)
+        _, errors = consumer.communicate(timeout=20)
     assert are_gone(pids)
+    assert errors.count("Traceback") == then.count("raise")
+    assert "ignored" not in errors
+
+
+IGNORES_ITS_CHILDREN = """
+from fmrgb_stream import errors
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+first = set(crew_of(os.getpid()))
+other = fs.build_loader({root!r}, batch_size=3, clip=clip, num_workers=1, worker_kind="process")
+next(iter(other))
+(victim,) = (p for p, name in crew_of(os.getpid()).items() if "clip" in name and p not in first)
+os.kill(victim, signal.SIGKILL)
+try:
+    for _ in range(50):
+        list(other)
+except errors.WorkerDied as error:
+    sys.exit(7 if "SIGKILL" in str(error) else 8)
+"""
+
+
+def test_a_consumer_that_ignores_its_children_hears_of_a_death(root, pytestconfig):
+    then = IGNORES_ITS_CHILDREN.format(root=str(root))
+    with consume(root, pytestconfig, then) as consumer:
+        started_by(consumer)
+        _, errors = consumer.communicate(timeout=30)
+    assert consumer.returncode == 7, errors
+
+
+def test_modules_in_the_current_folder_are_not_run(root, tmp_path, pytestconfig):
+    for name in ("types", "pickle", "json", "re"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not for you')")
+    script = tmp_path / "elsewhere" / "script.py"
+    script.parent.mkdir()
+    script.write_text(CONSUMER.format(root=str(root), then=""))
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(pytestconfig.rootpath)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
+from fmrgb_stream.clips.h264 import is_disposable, nal_length_bytes
 from fmrgb_stream.errors import ConfigError, DecodeError
-from fmrgb_stream.pipelines.cpu.packets import is_disposable, nal_length_bytes, packet_order
+from fmrgb_stream.pipelines.cpu.packets import packet_order
 from fmrgb_stream.pipelines.cpu.video import VideoReader
 from tests.support.encoded import VideoOptions, encoded_sample
+from tests.support.h264 import without_vui
 from tests.support.media import numbered_frames, read_numbers
 
 SIZE = (48, 80)
@@ -244,6 +246,15 @@ def test_packets_that_cannot_be_read_are_kept():
     assert not is_disposable(memoryview(bytes([0, 0, 0, 2, 0x65, 0xFF])), 4), "an IDR frame"
     with_parameters = bytes([0, 0, 0, 2, 0x67, 0xFF]) + bytes(slice_of_a_b_frame)
     assert not is_disposable(memoryview(with_parameters), 4)
+
+
+@pytest.mark.parametrize("wanted", [[9], [3, 11, 19, 27], [50, 51, 58]])
+def test_a_stream_that_does_not_say_how_it_is_reordered_loses_no_frame(b_frames, wanted):
+    silent = replace(b_frames.info, extradata=without_vui(b_frames.info.extradata))
+    reader = VideoReader("packets", size=SIZE)
+    for _ in range(2):
+        pictures = reader.pictures(replace(b_frames, info=silent), wanted)
+        assert read_numbers(pictures.transpose(1, 2, 3, 0)) == wanted
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 7])

@@ -9,9 +9,9 @@ import pytest
 
 from fmrgb_stream.errors import ManifestError, ShardNotFound
 from fmrgb_stream.sample import PacketTable
-from fmrgb_stream.shards import ShardIndex, ShardReader, SplitEntry
-from fmrgb_stream.shards.index import ROW_GROUP_SAMPLES, index_to_parquet, read_column
-from fmrgb_stream.shards.manifest import ShardEntry
+from fmrgb_stream.shards import ShardReader, SplitEntry
+from fmrgb_stream.shards.index import ShardIndex, index_to_parquet, read_column
+from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, ShardEntry
 from fmrgb_stream.storage import Store
 from tests.support.samples import sample_info
 

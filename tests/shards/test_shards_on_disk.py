@@ -20,15 +20,13 @@ from fmrgb_stream.errors import (
 from fmrgb_stream.sample import PacketTable
 from fmrgb_stream.shards import (
     Manifest,
-    SampleRecord,
-    ShardIndex,
     ShardReader,
-    ShardWriter,
     SplitEntry,
     open_sample,
 )
+from fmrgb_stream.shards.index import ShardIndex
 from fmrgb_stream.shards.position import EpochPosition
-from fmrgb_stream.shards.writer import finished_shard, write_atomic
+from fmrgb_stream.shards.writer import SampleRecord, ShardWriter, finished_shard, write_atomic
 from fmrgb_stream.storage import Store
 from tests.support.samples import sample_info
 

@@ -59,6 +59,8 @@ class BufferPool:
     only when the last of them is gone does its memory become free. Give the view to torch and to
     nobody else: numpy's slices of it refer to the memory behind it, not to the view, and so do not
     keep it from being used again.
+
+    Memory that a fork of this process may see in a batch of its own is not used again.
     """
 
     def __init__(self, allocate: Callable[[int], Block], *, max_free: int) -> None:
@@ -66,13 +68,24 @@ class BufferPool:
         self._allocate = allocate
         # Appending and popping are atomic: memory can come back from any thread, at any moment.
         self._free: deque[Block] = deque(maxlen=max_free)
+        self._is_closed = False
 
     def take(self, num_bytes: int) -> Block:
         """A block with arbitrary content; every value must be written."""
         block = self._pop(num_bytes)
         view = block.memory.view()
-        weakref.finalize(view, self._free.append, block).atexit = False
+        weakref.finalize(view, _give_back, weakref.ref(self), block, _forks.count).atexit = False
         return Block(memory=view, serial=block.serial, file_descriptor=block.file_descriptor)
+
+    def close(self) -> None:
+        """Let go of the free blocks, and of every other one as soon as it comes back."""
+        self._is_closed = True
+        self._free.clear()
+
+    def put(self, block: Block) -> None:
+        """Take a block back."""
+        if not self._is_closed:
+            self._free.append(block)
 
     def _pop(self, num_bytes: int) -> Block:
         while True:
@@ -82,3 +95,23 @@ class BufferPool:
                 return self._allocate(num_bytes)
             if len(block.memory) == num_bytes:
                 return block
+
+
+class _Forks:
+    """Counts the forks of this process."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        os.register_at_fork(before=self._add)
+
+    def _add(self) -> None:
+        self.count += 1
+
+
+_forks = _Forks()
+
+
+def _give_back(pool: weakref.ref[BufferPool], block: Block, num_forks: int) -> None:
+    owner = pool()
+    if owner is not None and num_forks == _forks.count:
+        owner.put(block)

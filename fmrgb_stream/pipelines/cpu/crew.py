@@ -30,12 +30,12 @@ class PendingClips(Protocol):
 class Crew(Protocol):
     """A number of workers. What is submitted inside `with` is done or dropped when it is left."""
 
-    def allocate(self, num_bytes: int) -> Block:
-        """Memory that the workers can write to."""
-        ...
-
     def submit(self, tasks: Sequence[ClipTask], block: Block) -> PendingClips:
         """Have the clips of one batch made into the block."""
+        ...
+
+    def collect(self) -> None:
+        """Take in what is made, without waiting."""
         ...
 
     def stop(self) -> None:

@@ -2,13 +2,14 @@
 
 DIS: Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016; the ultrafast preset.
 Its finest level is a quarter of the frame, and everything above only enlarges it. So it is given
-halved frames and ends at half of those, what becomes of the field is computed on the small one, and
-the planes are enlarged last, like pictures. On moving clips the magnitude correlates with that of
-DIS on whole frames by more than 0.9 (tests/pipelines/test_flow.py).
+quartered frames and goes to the end of those, what becomes of the field is computed on the small
+one, and the planes are enlarged last, like pictures. On moving clips the magnitude correlates with
+that of DIS on whole frames by more than 0.9 (tests/pipelines/test_flow.py).
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,12 +23,12 @@ from fmrgb_stream.pipelines.flow_planes import STILL_VALUES, quantise_flow_plane
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FINEST_SCALE: Final = 1
-"""DIS stops at 1/2 of the halved frame, where the preset stops at 1/4 of the whole one."""
-MIN_DIS_SIDES: Final = (16, 48)
-"""Pixels of the shorter and the longer side of a halved frame; smaller ones are padded.
+DIS_SHRINKS_BY: Final = 4
+"""Frame pixels, across and down, to one that DIS sees: the finest level of the preset."""
+MIN_DIS_SIDES: Final = (8, 24)
+"""Pixels of the shorter and the longer side of a quartered frame; smaller ones are padded.
 
-Below 16 and 46 OpenCV (5.0) leaves the pyramid it was told for one of its own choice, which reads
+Below 8 and 23 OpenCV (5.0) leaves the pyramid it was told for one of its own choice, which reads
 memory it never wrote: for some shapes the flow then depends on the pair before, for others the
 process ends."""
 
@@ -37,17 +38,19 @@ class FlowReader:
 
     def __init__(self, estimator: CpuFlowEstimator, *, size: tuple[int, int]) -> None:
         """Make the estimator for clip frames of this (height, width)."""
+        if estimator == "lucas_kanade":
+            # Here, so that decode processes are forked after it and share it.
+            importlib.import_module("fmrgb_stream.pipelines.lucas_kanade")
         self._estimator: CpuFlowEstimator = estimator
         self._height, self._width = size
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._dis.setFinestScale(FINEST_SCALE)
+        self._dis.setFinestScale(0)
 
     @property
     def field_size(self) -> tuple[int, int]:
-        """(h, w) of the fields: half the clip's size, rounded up, for `dis`, else all of it."""
-        if self._estimator == "dis":
-            return (self._height + 1) // 2, (self._width + 1) // 2
-        return self._height, self._width
+        """(h, w) of the fields: a quarter of the clip's size, rounded up, for `dis`, else all."""
+        shrinks_by = DIS_SHRINKS_BY if self._estimator == "dis" else 1
+        return -(-self._height // shrinks_by), -(-self._width // shrinks_by)
 
     def gray(self, rgb_3NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [N, h, w]: frames as the estimator sees them. Planes contiguous in N, H, W."""
@@ -55,13 +58,15 @@ class FlowReader:
         if (height, width) == (self._height, self._width):
             return gray_frames(rgb_3NHW)
         num_frames = rgb_3NHW.shape[1]
-        if self._height % 2 == 0 and self._width % 2 == 0:
-            # The mean of 2 x 2 pixels never reaches into the next frame.
-            stacked = [plane.reshape(num_frames * self._height, self._width) for plane in rgb_3NHW]
-            halved = [_area_resized(x, (num_frames * height, width)) for x in stacked]
-            return gray_frames(np.stack(halved).reshape(3, num_frames, height, width))
-        frames = [[_area_resized(x, (height, width)) for x in plane] for plane in rgb_3NHW]
-        return gray_frames(np.array(frames))
+        if self._height % DIS_SHRINKS_BY or self._width % DIS_SHRINKS_BY:
+            frames = [[_area_resized(x, (height, width)) for x in plane] for plane in rgb_3NHW]
+            return gray_frames(np.array(frames))
+        # A mean of 2 x 2 pixels never reaches into the next frame; OpenCV does it in vectors, which
+        # it does not for 4 x 4.
+        planes = [plane.reshape(num_frames * self._height, self._width) for plane in rgb_3NHW]
+        for rows, columns in ((2 * height, 2 * width), (height, width)):
+            planes = [_area_resized(x, (num_frames * rows, columns)) for x in planes]
+        return _gray(planes).reshape(num_frames, height, width)
 
     def write_planes(
         self,
@@ -79,65 +84,60 @@ class FlowReader:
             targets_THW: where the planes go.
             max_pixels: clip pixels that fill the range.
         """
-        moving = self._moving(gray_NHW, moves)
+        is_moving_T = moves & (gray_NHW[1:] != gray_NHW[:-1]).any(axis=(1, 2))
+        pairs = np.flatnonzero(is_moving_T)
+        flow_N2HW = self._fields(gray_NHW, pairs)
+        u_scale, v_scale = self._scales()
         for name, target_THW in targets_THW.items():
             is_quantised = target_THW.dtype == np.uint8
-            target_THW[~moving] = STILL_VALUES[name] if is_quantised else 0
-        u_scale, v_scale = self._scales()
-        # One pair after the other, so that its field is still in the core's cache.
-        for k in np.flatnonzero(moving).tolist():
-            u_HW, v_HW = self._field(gray_NHW, k)
-            for name, target_THW in targets_THW.items():
-                if name == FLOW:
-                    stretched_HW = u_HW if u_scale == v_scale else u_HW * (u_scale / v_scale)
-                    # Not cv2.magnitude, whose last bit depends on where the arrays lie.
-                    pixels_HW = np.sqrt(stretched_HW * stretched_HW + v_HW * v_HW)
-                    scale = v_scale
-                else:
-                    pixels_HW, scale = (u_HW, u_scale) if name == FLOW_U else (v_HW, v_scale)
+            target_THW[~is_moving_T] = STILL_VALUES[name] if is_quantised else 0
+            if name == FLOW:
+                pixels_NHW, scale = _magnitudes(flow_N2HW, u_scale / v_scale), v_scale
+            else:
+                axis, scale = (0, u_scale) if name == FLOW_U else (1, v_scale)
+                pixels_NHW = flow_N2HW[:, axis]
+            for k, pixels_HW in zip(pairs.tolist(), pixels_NHW, strict=True):
                 _write_enlarged(pixels_HW, name, target_THW[k], gain=scale / max_pixels)
-
-    def flow(self, gray_NHW: NDArray[np.uint8], moves: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """float32 [T, 2, h, w] pixels of the clip: motion from frame k to frame k + 1.
-
-        Positive is rightward (0) and downward (1). Zero where `moves` (bool [T]) is False and
-        between identical frames.
-        """
-        flow_T2HW = np.zeros((len(moves), 2, *self.field_size), np.float32)
-        for k in np.flatnonzero(self._moving(gray_NHW, moves)).tolist():
-            for place, (pixels_HW, scale) in enumerate(
-                zip(self._field(gray_NHW, k), self._scales(), strict=True)
-            ):
-                flow_T2HW[k, place] = pixels_HW * scale
-        return flow_T2HW
 
     def _scales(self) -> tuple[float, float]:
         """Pixels of the clip to one of the field, across and down."""
         height, width = self.field_size
         return self._width / width, self._height / height
 
-    def _moving(self, gray_NHW: NDArray[np.uint8], moves: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Bool [T]: where motion can be told and is not none."""
-        pairs = zip(moves.tolist(), gray_NHW[:-1], gray_NHW[1:], strict=True)
-        return np.array([can and not np.array_equal(a, b) for can, a, b in pairs])
-
-    def _field(self, gray_NHW: NDArray[np.uint8], k: int) -> Sequence[NDArray[np.float32]]:
-        """(u, v), each float32 [h, w] pixels of the field, from frame k to frame k + 1."""
-        if self._estimator == "lucas_kanade":
-            return _lucas_kanade(gray_NHW[k : k + 2])
+    def _fields(self, gray_NHW: NDArray[np.uint8], pairs: NDArray[np.intp]) -> NDArray[np.float32]:
+        """float32 [len(pairs), 2, h, w] pixels of the field, from frame k to k + 1 of each pair."""
         height, width = self.field_size
-        before_HW, after_HW = _padded(gray_NHW[k : k + 2])
-        flow_HW2 = self._dis.calc(before_HW, after_HW, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        u_HW, v_HW = cv2.split(flow_HW2[:height, :width])
-        return np.asarray(u_HW, np.float32), np.asarray(v_HW, np.float32)
+        flow_N2HW = np.empty((len(pairs), 2, height, width), np.float32)
+        if self._estimator == "lucas_kanade":
+            for place, k in enumerate(pairs.tolist()):
+                flow_N2HW[place] = _lucas_kanade(gray_NHW[k : k + 2])
+            return flow_N2HW
+        padded_NHW = _padded(gray_NHW)
+        for place, k in enumerate(pairs.tolist()):
+            # Into memory of its own: what lies in a given one, OpenCV takes for a first guess.
+            flow_HW2 = self._dis.calc(padded_NHW[k], padded_NHW[k + 1], None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            flow_N2HW[place] = flow_HW2[:height, :width].transpose(2, 0, 1)
+        return flow_N2HW
 
 
 def gray_frames(rgb_3NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, H, W]: 0.299 R + 0.587 G + 0.114 B, rounded (BT.601 luma on full-range RGB)."""
     num_frames, height, width = rgb_3NHW.shape[1:]
-    red, green, blue = (plane.reshape(num_frames * height, width) for plane in rgb_3NHW)
-    gray_RW = np.asarray(cv2.cvtColor(cv2.merge([red, green, blue]), cv2.COLOR_RGB2GRAY), np.uint8)
-    return gray_RW.reshape(num_frames, height, width)
+    planes = [plane.reshape(num_frames * height, width) for plane in rgb_3NHW]
+    return _gray(planes).reshape(num_frames, height, width)
+
+
+def _gray(planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _magnitudes(flow_N2HW: NDArray[np.float32], stretch: float) -> NDArray[np.float32]:
+    """float32 [N, H, W] in units of v, of which a unit of u is `stretch`."""
+    u_NHW, v_NHW = flow_N2HW[:, 0], flow_N2HW[:, 1]
+    if stretch != 1:
+        u_NHW = u_NHW * np.float32(stretch)
+    # Not cv2.magnitude, whose last bit depends on where the arrays lie.
+    return np.sqrt(u_NHW * u_NHW + v_NHW * v_NHW)
 
 
 def _area_resized(picture_HW: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -154,23 +154,23 @@ def _padded(gray_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(gray_NHW, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
 
 
-def _lucas_kanade(gray_2HW: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+def _lucas_kanade(gray_2HW: NDArray[np.uint8]) -> NDArray[np.float32]:
     # A worker that does not need torch does not load it.
     import torch
 
     from fmrgb_stream.pipelines.lucas_kanade import lucas_kanade_flow
 
     before, after = torch.from_numpy(gray_2HW)[:, None]  # pyright: ignore[reportUnknownMemberType]
-    u_HW, v_HW = lucas_kanade_flow(before, after)[0].numpy()
-    return u_HW, v_HW
+    return lucas_kanade_flow(before, after)[0].numpy()
 
 
 def _write_enlarged(
-    pixels_HW: cv2.typing.MatLike, name: str, target_HW: NDArray[np.generic], *, gain: float
+    pixels_HW: NDArray[np.float32], name: str, target_HW: NDArray[np.generic], *, gain: float
 ) -> None:
     height, width = target_HW.shape
     if pixels_HW.shape != target_HW.shape:
-        pixels_HW = cv2.resize(pixels_HW, (width, height), interpolation=cv2.INTER_LINEAR)
+        enlarged = cv2.resize(pixels_HW, (width, height), interpolation=cv2.INTER_LINEAR)
+        pixels_HW = np.asarray(enlarged, np.float32)
     if name == FLOW and target_HW.dtype == np.uint8:
         # round(min(255 m, 255)) in one pass.
         cv2.convertScaleAbs(pixels_HW, dst=target_HW, alpha=FULL_SCALE * gain)  # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import cv2
 
@@ -33,18 +33,16 @@ from fmrgb_stream.pipelines.cpu.messages import (
     pack_reply,
 )
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
+from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.pipelines.cpu.work import ClipWorker
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_MAPPED_BLOCKS: Final = 64
-"""A process keeps this many batches mapped; to map one again costs its page faults."""
-
 
 def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
-    """Read (order, number of workers) from standard input, fork the workers, wait for their end.
+    """Read (order, num_workers, max_blocks) from standard input, fork the workers, await their end.
 
     Args:
         jobs_fd: socket that jobs come from.
@@ -53,10 +51,16 @@ def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
         control_fd: shared memory, see `Control`.
     """
     _name_process("fmrgb-host")
+    # A consumer that ignores it passes that on, and the kernel would tell nobody of a death.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Ctrl-C is for the consumer, whose end is ours.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     content = sys.stdin.buffer.read()
-    if not content:
+    try:
+        order, num_workers, _ = _unpacked(content)
+    except (EOFError, pickle.UnpicklingError):
         return  # The consumer is gone already.
-    num_workers: int = _order(content)[1]
+    ClipWorker(order)  # loads the libraries that the order needs
     control = Control.opened(control_fd)
     cv2.setNumThreads(1)
     # What is there now stays shared with the forks: the collector does not touch it any more.
@@ -65,7 +69,11 @@ def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
     threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
     if len(threads) > 1:
         # Its locks would be copied as they are, and nobody would ever open them in a fork.
-        words = f"could not be forked, because a library has started threads: {sorted(threads)}"
+        words = (
+            f"could not be forked, because something has started threads: {sorted(threads)}. Set "
+            "worker_kind='thread', which does without processes, or keep it (a debugger, a tracer, "
+            "a sitecustomize.py) out of them"
+        )
         os.write(alarm_fd, words.encode())
         return
     numbers: dict[int, int] = {}
@@ -88,12 +96,8 @@ def main(jobs_fd: int, replies_fd: int, alarm_fd: int, control_fd: int) -> None:
             return
 
 
-def _order(content: bytes) -> tuple[WorkOrder, int]:
-    """The order and the number of workers; loads the libraries that the order needs."""
-    order: WorkOrder
-    order, num_workers = pickle.loads(content)
-    ClipWorker(order)
-    return order, num_workers
+def _unpacked(content: bytes) -> tuple[WorkOrder, int, int]:
+    return pickle.loads(content)
 
 
 def _name_process(name: str) -> None:
@@ -109,8 +113,9 @@ def _work_and_exit(
     try:
         jobs, replies = socket.socket(fileno=jobs_fd), socket.socket(fileno=replies_fd)
         # From the message again: what reads files must not be shared with the other forks.
-        order, _ = _order(content)
-        _serve(ClipWorker(order), order, jobs, replies, control, number)
+        order, _, max_blocks = _unpacked(content)
+        blocks = _Blocks(max_blocks)
+        _serve(ClipWorker(order), order, blocks, jobs, replies, control, number)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The consumer is gone.
     except BaseException:  # noqa: BLE001 - the edge of a process
@@ -122,39 +127,51 @@ def _work_and_exit(
 def _serve(
     worker: ClipWorker,
     order: WorkOrder,
+    blocks: _Blocks,
     jobs: socket.socket,
     replies: socket.socket,
     control: Control,
     number: int,
 ) -> None:
-    blocks: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
     while True:
         message, descriptors, _, _ = socket.recv_fds(jobs, MAX_MESSAGE_BYTES, 1)
         if not message:
             return
         job: Job = pickle.loads(message)
-        memory = _mapped(blocks, job, descriptors[0])
+        memory = blocks.memory_of(job, descriptors[0])
         layout = batch_layout(order.clip, order.span, job.batch_size)
+        clips: list[tuple[int, MadeClip | FailedClip | None]] = []
         for place, task in job.places:
             result = None
             if control.is_wanted(job.session):
                 control.begin(number, task.sample_id)
                 result = worker.make(task, layout.clip(memory, place))
                 control.rest(number)
-            replies.send(pack_reply(Reply(batch=job.batch, place=place, result=result)))
+            clips.append((place, result))
+        for reply in pack_reply(Reply(batch=job.batch, clips=tuple(clips))):
+            replies.send(reply)
 
 
-def _mapped(
-    blocks: OrderedDict[int, NDArray[np.uint8]], job: Job, descriptor: int
-) -> NDArray[np.uint8]:
-    memory = blocks.pop(job.block, None)
-    if memory is None:
-        memory = map_shared(descriptor, job.num_bytes)
-    os.close(descriptor)
-    blocks[job.block] = memory
-    if len(blocks) > MAX_MAPPED_BLOCKS:
-        blocks.popitem(last=False)
-    return memory
+class _Blocks:
+    """The batches that a worker has mapped: to map one again costs its page faults.
+
+    Not more of them than the consumer uses over and over, because what is mapped here stays in
+    memory when the consumer has long given it up.
+    """
+
+    def __init__(self, max_blocks: int) -> None:
+        self._max_blocks = max_blocks
+        self._memory_of: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    def memory_of(self, job: Job, descriptor: int) -> NDArray[np.uint8]:
+        memory = self._memory_of.pop(job.block, None)
+        if memory is None:
+            memory = map_shared(descriptor, job.num_bytes)
+        os.close(descriptor)
+        self._memory_of[job.block] = memory
+        if len(self._memory_of) > self._max_blocks:
+            self._memory_of.popitem(last=False)
+        return memory
 
 
 def _last_words(number: int, status: int, control: Control) -> str:
@@ -166,4 +183,8 @@ def _last_words(number: int, status: int, control: Control) -> str:
     else:
         end = f"ended with exit code {code}"
     sample_id = control.sample_of(number)
-    return f"{end}, {'at rest' if sample_id is None else f'making sample {sample_id}'}"
+    return (
+        f"{end}, {'at rest' if sample_id is None else f'making sample {sample_id}'}. Its own "
+        "output, if any, is above. Run `fmrgb verify` if it names a sample; lower num_workers or "
+        "batch_size if memory is short"
+    )

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from fmrgb_stream.errors import FmrgbError
+from fmrgb_stream.errors import ConfigError, FmrgbError
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.sample import ClipTask
 
@@ -36,20 +36,35 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What became of one clip."""
+    """What became of the clips of one job, or of some of them."""
 
     batch: int
-    place: int
-    result: MadeClip | FailedClip | None
-    """None when it was not wanted any more."""
+    clips: tuple[tuple[int, MadeClip | FailedClip | None], ...]
+    """(place in the batch, result) of each; None when it was not wanted any more."""
 
 
-def pack_reply(reply: Reply) -> bytes:
-    """The reply as a message. An error takes its traceback along as a note."""
-    failed = reply.result
-    if not isinstance(failed, FailedClip):
-        return pickle.dumps(reply)
-    error = failed.error
+def pack_reply(reply: Reply) -> list[bytes]:
+    """The reply as one message, or as one a clip when a clip failed or they are too long."""
+    if not any(isinstance(result, FailedClip) for _, result in reply.clips):
+        message = pickle.dumps(reply)
+        if len(message) <= MAX_MESSAGE_BYTES:
+            return [message]
+    return [_pack_one(replace(reply, clips=(clip,))) for clip in reply.clips]
+
+
+def _pack_one(reply: Reply) -> bytes:
+    """One clip as a message. An error takes its traceback along as a note."""
+    ((place, result),) = reply.clips
+    if not isinstance(result, FailedClip):
+        message = pickle.dumps(reply)
+        if len(message) <= MAX_MESSAGE_BYTES:
+            return message
+        error = ConfigError(
+            f"what is known of a sample takes {len(message)} bytes, more than the "
+            f"{MAX_MESSAGE_BYTES} that a decode process can send; set worker_kind='thread'"
+        )
+        return pickle.dumps(_failed(reply.batch, place, error))
+    error = result.error
     if not isinstance(error, FmrgbError):
         lines = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARACTERS:]
         error.add_note(f"in a decode process:\n{lines}")
@@ -61,7 +76,11 @@ def pack_reply(reply: Reply) -> bytes:
     if 0 < len(message) <= MAX_MESSAGE_BYTES:
         return message
     short = RuntimeError(f"{type(error).__name__}: {error}"[:MAX_TRACEBACK_CHARACTERS])
-    return pickle.dumps(replace(reply, result=FailedClip(error=short, bad_samples=())))
+    return pickle.dumps(_failed(reply.batch, place, short))
+
+
+def _failed(batch: int, place: int, error: Exception) -> Reply:
+    return Reply(batch=batch, clips=((place, FailedClip(error=error, bad_samples=())),))
 
 
 class Control:
@@ -111,3 +130,7 @@ class Control:
         """The sample a worker is at."""
         sample_id = int(self._words[1 + worker])
         return None if sample_id < 0 else sample_id
+
+    def samples(self) -> list[int]:
+        """The samples that are being made."""
+        return [int(word) for word in self._words[1:] if word >= 0]

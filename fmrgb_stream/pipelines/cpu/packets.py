@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from fmrgb_stream.clips.h264 import is_disposable, nal_length_bytes
 from fmrgb_stream.errors import DecodeError
 from fmrgb_stream.sample import EncodedSample
 
@@ -31,10 +32,6 @@ PACKET_CODECS: Final = frozenset({"h264"})
 """Codecs whose packets are fed without a container."""
 MAX_CONTEXTS: Final = 4
 """Decoder contexts a thread keeps; samples packed with the same options share one."""
-_SLICE: Final = 1
-"""NAL unit type of a slice that is not part of an IDR picture."""
-_ABOUT_ITS_FRAME: Final = frozenset({6, 9, 12})
-"""Supplemental information, access unit delimiter, filler: they concern the packet they are in."""
 _Identity: TypeAlias = tuple[str, bytes, bool]
 """Codec, decoder configuration, whether all GOPs are closed."""
 
@@ -83,9 +80,10 @@ class PacketOrder:
 
 def packet_order(pts: IntArray, is_key: NDArray[np.bool_]) -> PacketOrder | None:
     """The order of a stream's packets, or None when their times do not tell frames apart."""
-    if len(np.unique(pts)) != len(pts):
+    presentation = np.argsort(pts, kind="stable")
+    if (np.diff(pts[presentation]) == 0).any():
         return None
-    return PacketOrder(pts=pts, is_key=is_key, presentation=np.argsort(pts, kind="stable"))
+    return PacketOrder(pts=pts, is_key=is_key, presentation=presentation)
 
 
 def decode_runs(
@@ -112,30 +110,6 @@ def decode_runs(
             if index is not None:
                 yield index, frame
         context.flush_buffers()
-
-
-def nal_length_bytes(extradata: bytes) -> int:
-    """Bytes of the length before each NAL unit (ISO 14496-15, avcC); 0 where there are none."""
-    is_avcc = len(extradata) >= 7 and extradata[0] == 1
-    return (extradata[4] & 3) + 1 if is_avcc else 0
-
-
-def is_disposable(content: memoryview, length_bytes: int) -> bool:
-    """Whether no other frame refers to this H.264 packet: it holds slices with nal_ref_idc 0.
-
-    ITU-T H.264, 7.3.1 and table 7-1. Such packets (B-frames, as a rule) are a decoder's to leave
-    out when their own frame is not wanted; parameter sets and what is not known are kept.
-    """
-    place, has_slice = 0, False
-    while length_bytes and place + length_bytes < len(content):
-        start = place + length_bytes
-        reference, kind = content[start] >> 5 & 3, content[start] & 31
-        if kind == _SLICE and reference == 0:
-            has_slice = True
-        elif kind not in _ABOUT_ITS_FRAME:
-            return False
-        place = start + int.from_bytes(content[place:start], "big")
-    return has_slice
 
 
 class PacketDecoder:
@@ -203,10 +177,14 @@ def _open_context(codec: str, extradata: bytes, is_closed: bool) -> VideoCodecCo
         context.extradata = extradata
     context.thread_count = 1
     context.thread_type = ThreadType.NONE
+    # A container would say how many frames come out of order. Without it FFmpeg guesses, unless
+    # the stream itself says so, and drops frames until the guess is right; "strict" waits for as
+    # many as the standard allows.
+    context.options = {"strict": "1"}
     if is_closed:
         # Without this FFmpeg paints over broken packets and reports nothing. An open GOP has
         # packets that cannot be decoded, and need not be, when decoding starts at its keyframe.
-        context.options = {"err_detect": "explode"}
+        context.options |= {"err_detect": "explode"}
     return context
 
 

@@ -115,10 +115,11 @@ class CpuPipeline:
             self._processes = ProcessCrew(
                 self._order,
                 num_workers=num_workers,
-                max_pending_clips=prefetch_batches * batch_size,
+                batch_size=batch_size,
+                max_pending_batches=prefetch_batches,
             )
             self._crews.add(self._processes)
-        allocate = Block.private if self._processes is None else Block.shared
+        allocate = Block.private if self._processes is None else self._processes.allocate
         self._buffers = BufferPool(allocate, max_free=prefetch_batches + 2)
 
     @property
@@ -149,6 +150,7 @@ class CpuPipeline:
             crews = tuple(self._crews)
         for crew in crews:
             crew.stop()
+        self._buffers.close()
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
@@ -199,6 +201,7 @@ class CpuPipeline:
             block = self._buffers.take(layout.num_bytes)
             clips = crew.submit(listed, block)
             pending.append(_PendingBatch(tasks=listed, block=block, clips=clips))
+        crew.collect()
         ready = sum(batch.clips.is_ready() for batch in pending)
         self._counters.look(ahead=len(pending), ready=ready)
 

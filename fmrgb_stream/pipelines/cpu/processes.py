@@ -9,48 +9,36 @@ concern, and its main module is not run again.
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import math
 import os
 import pickle
-import select
-import signal
 import socket
-import subprocess
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
 from typing import Final, Self
 
 from fmrgb_stream.errors import ConfigError, LoaderClosed, WorkerDied
 from fmrgb_stream.pipelines.cpu.buffers import Block
-from fmrgb_stream.pipelines.cpu.messages import MAX_MESSAGE_BYTES, Control, Job, Reply
+from fmrgb_stream.pipelines.cpu.launch import Host, end_host, start_host
+from fmrgb_stream.pipelines.cpu.messages import MAX_MESSAGE_BYTES, Job, Reply
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.sample import ClipTask
 
 MAX_JOBS_AHEAD: Final = 128
-"""Jobs that wait at the same time; large batches travel as several clips a job."""
-SOCKET_BYTES: Final = 1 << 20
-PATIENCE_SECONDS: Final = 2.0
-"""Workers that have not ended this long after the sockets are killed: they only read."""
-# One thread a library in every worker; set before the libraries are loaded.
-WORKER_ENVIRONMENT: Final = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # glibc keeps the memory of a clip's passing arrays for the next clip. Without this they come
-    # fresh from the kernel each time, which costs 180 page faults a clip.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
-    # Arrow's allocator would start a thread in the host, whose forks then wait for it for ever.
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-}
-_HOST: Final = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from fmrgb_stream.pipelines.cpu.host import main; main({})"
-)
+"""Jobs that wait at the same time, as far as this is in our hands; sockets hold some 200."""
+MAX_CLIPS_A_JOB: Final = 4
+"""Fewer messages than clips, but a worker answers often enough to be seen alive."""
+MAX_CLIP_SECONDS: Final = 5.0
+"""A clip that takes longer is not waited for when its loop is left."""
+SILENCE_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 0.005
+logger = logging.getLogger(__name__)
 
 
 def processes_are_possible() -> bool:
@@ -58,19 +46,6 @@ def processes_are_possible() -> bool:
     return (
         hasattr(os, "memfd_create") and hasattr(socket, "SOCK_SEQPACKET") and bool(sys.executable)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Host:
-    """A running host and this side's ends of what connects it."""
-
-    process: subprocess.Popen[bytes]
-    jobs: socket.socket
-    replies: socket.socket
-    alarm: int
-    control: Control
-    events: select.poll
-    """Of `replies` and `alarm`; unlike select() it takes descriptors of any number."""
 
 
 class _PendingBatch:
@@ -88,7 +63,7 @@ class _PendingBatch:
 
     def results(self) -> list[MadeClip | FailedClip]:
         while self.num_missing:
-            self._crew.receive()
+            self._crew.wait()
         made = [clip for clip in self.clips if clip is not None]
         if len(made) < len(self.clips):
             raise LoaderClosed(
@@ -100,67 +75,96 @@ class _PendingBatch:
 class ProcessCrew:
     """Decode processes that live until `stop`. One run at a time, in the process that began it."""
 
-    def __init__(self, order: WorkOrder, *, num_workers: int, max_pending_clips: int) -> None:
+    def __init__(
+        self, order: WorkOrder, *, num_workers: int, batch_size: int, max_pending_batches: int
+    ) -> None:
         """Nothing is started yet."""
         self._order = order
         self._num_workers = num_workers
-        self._clips_a_job = math.ceil(max_pending_clips / MAX_JOBS_AHEAD)
-        self._host: _Host | None = None
+        # Two jobs a worker and batch at least, so that all workers finish a batch at the same time.
+        shared_out = min(batch_size // (2 * num_workers), MAX_CLIPS_A_JOB)
+        least = math.ceil(max_pending_batches * batch_size / MAX_JOBS_AHEAD)
+        self._clips_a_job = max(shared_out, least)
+        # What the pool can hand out again, and one that has just been given up.
+        self._max_blocks = max_pending_batches + 3
+        self._host: Host | None = None
         self._finalizer: weakref.finalize[..., ProcessCrew] | None = None
         self._pid = os.getpid()
         self._session = 0
         self._next_batch = 0
         self._pending: dict[int, _PendingBatch] = {}
+        self._is_whole = True
+        self._death = ""
         self._is_stopped = False
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
-        """Start the processes if this is the first run."""
-        if os.getpid() != self._pid:
-            raise ConfigError(
-                "this loader was built before a fork and its decode processes belong to the parent; "
-                "build the loader in the child"
-            )
+        """Start the processes if there are none."""
+        self._check_process()
         with self._lock:
+            if not self._is_whole:
+                self._drop_host()
             if self._host is None and not self._is_stopped:
-                self._host = _start(self._order, self._num_workers)
-                self._finalizer = weakref.finalize(self, _end, self._host, os.getpid())
+                with self._in_one_piece():
+                    host = start_host(
+                        self._order, num_workers=self._num_workers, max_blocks=self._max_blocks
+                    )
+                    self._host = host
+                    self._finalizer = weakref.finalize(self, end_host, host, self._pid)
         return self
 
     def __exit__(self, *reason: object) -> None:
         """Have queued jobs skipped and wait for the clips that are being written."""
         self._session += 1
-        if self._host is None or self._is_stopped or os.getpid() != self._pid:
-            return
-        self._host.control.want(self._session)
-        with contextlib.suppress(LoaderClosed, WorkerDied):
+        with contextlib.suppress(LoaderClosed, WorkerDied, ConfigError):
+            host = self._running()
+            if not self._is_whole:
+                self._drop_host()
+                return
+            host.control.want(self._session)
             while self._pending:
-                self.receive()
+                if not self.receive(timeout_seconds=MAX_CLIP_SECONDS):
+                    # Stuck, in a file system for one. Whoever leaves the loop must get out of it.
+                    self._drop_host()
 
     def allocate(self, num_bytes: int) -> Block:
-        """Memory that the processes can map."""
-        return Block.shared(num_bytes)
+        """Memory that the processes can map.
+
+        Raises:
+            ConfigError: this process may not open more files.
+        """
+        try:
+            return Block.shared(num_bytes)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            raise ConfigError(
+                "no file can be opened for one more batch: each batch that is kept holds two. Let "
+                "batches go (a copy of a tensor holds none), allow more files (`ulimit -n`), or "
+                "set worker_kind='thread'"
+            ) from error
 
     def submit(self, tasks: Sequence[ClipTask], block: Block) -> _PendingBatch:
         """Have the clips of one batch made into the block."""
-        host, batch = self._running(), self._next_batch
-        self._next_batch += 1
-        pending = self._pending[batch] = _PendingBatch(self, len(tasks), block)
-        places = list(enumerate(tasks))
-        assert block.file_descriptor is not None, "the block is private to this process"
-        for start in range(0, len(places), self._clips_a_job):
-            job = Job(
-                session=self._session,
-                batch=batch,
-                batch_size=len(tasks),
-                block=block.serial,
-                num_bytes=len(block.memory),
-                places=tuple(places[start : start + self._clips_a_job]),
-            )
-            self._send(host, pickle.dumps(job), block.file_descriptor)
+        with self._in_one_piece():
+            host, batch = self._running(), self._next_batch
+            self._next_batch += 1
+            pending = self._pending[batch] = _PendingBatch(self, len(tasks), block)
+            places = list(enumerate(tasks))
+            assert block.file_descriptor is not None, "the block is private to this process"
+            for start in range(0, len(places), self._clips_a_job):
+                job = Job(
+                    session=self._session,
+                    batch=batch,
+                    batch_size=len(tasks),
+                    block=block.serial,
+                    num_bytes=len(block.memory),
+                    places=tuple(places[start : start + self._clips_a_job]),
+                )
+                self._send(host, pickle.dumps(job), block.file_descriptor)
         return pending
 
-    def receive(self, *, waits: bool = True) -> bool:
+    def receive(self, *, timeout_seconds: float) -> bool:
         """Take in one reply; whether there was one.
 
         Raises:
@@ -169,11 +173,13 @@ class ProcessCrew:
         """
         host = self._running()
         try:
-            ready = dict(host.events.poll(None if waits else 0))
+            ready = dict(host.events.poll(timeout_seconds * 1000))
             if host.replies.fileno() in ready:
-                message = host.replies.recv(MAX_MESSAGE_BYTES)
+                with self._in_one_piece():
+                    message = host.replies.recv(MAX_MESSAGE_BYTES)
+                    if message:
+                        self._take(pickle.loads(message))
                 if message:
-                    self._take(pickle.loads(message))
                     return True
         except (OSError, ValueError):
             # stop() in another thread has closed the sockets.
@@ -184,6 +190,22 @@ class ProcessCrew:
             self._raise_death(host)
         return False
 
+    def collect(self) -> None:
+        """Take in the replies that are there."""
+        while self.receive(timeout_seconds=0):
+            pass
+
+    def wait(self) -> None:
+        """Take in one reply, however long it takes; say now and then that it does."""
+        while not self.receive(timeout_seconds=SILENCE_SECONDS):
+            samples = self._running().control.samples()
+            logger.warning(
+                "no clip for %.0f s; the decode processes are at samples %s (storage that does not "
+                "answer, or a very long decode)",
+                SILENCE_SECONDS,
+                samples,
+            )
+
     def stop(self) -> None:
         """End the processes. From any thread, at any time; safe to call twice."""
         with self._lock:
@@ -191,85 +213,78 @@ class ProcessCrew:
             if self._finalizer is not None:
                 self._finalizer()
 
-    def _running(self) -> _Host:
-        if self._is_stopped or self._host is None:
+    @contextlib.contextmanager
+    def _in_one_piece(self) -> Generator[None]:
+        """Note whether what is inside was broken off, by Ctrl-C for one.
+
+        Replies would then be missing or surplus, and waiting for them might never end; a crew that
+        is not whole gets new processes for its next run.
+        """
+        was_whole, self._is_whole = self._is_whole, False
+        yield
+        self._is_whole = was_whole
+
+    def _drop_host(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+        elif self._host is not None:
+            end_host(self._host, self._pid)
+        self._host = self._finalizer = None
+        self._pending.clear()
+        self._is_whole = True
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ConfigError(
+                "this loader was built before a fork and its decode processes belong to the parent; "
+                "build the loader in the child"
+            )
+
+    def _running(self) -> Host:
+        self._check_process()
+        if self._death:
+            raise WorkerDied(self._death)
+        # A finalizer that is not alive has run: by stop(), or because the interpreter ends.
+        is_ended = self._finalizer is not None and not self._finalizer.alive
+        if self._is_stopped or self._host is None or is_ended:
             raise LoaderClosed("the pipeline is closed; build a new one")
         return self._host
 
-    def _send(self, host: _Host, message: bytes, descriptor: int) -> None:
+    def _send(self, host: Host, message: bytes, descriptor: int) -> None:
         while True:
             try:
                 socket.send_fds(host.jobs, [message], [descriptor], socket.MSG_DONTWAIT)
                 return
             except BlockingIOError:
                 # The queue is full. Workers that wait for us to take replies must not wait forever.
-                self.receive()
+                self.wait()
             except (BrokenPipeError, ConnectionResetError):
                 self._running()
                 self._raise_death(host)
+            except OSError as error:
+                # Too many descriptors are on their way, those of this user's other loaders
+                # included; so a reply of ours may not be what makes room.
+                if error.errno != errno.ETOOMANYREFS:
+                    raise
+                if not self.receive(timeout_seconds=0):
+                    time.sleep(_RETRY_SECONDS)
 
     def _take(self, reply: Reply) -> None:
         pending = self._pending[reply.batch]
-        pending.clips[reply.place] = reply.result
-        pending.num_missing -= 1
+        for place, result in reply.clips:
+            pending.clips[place] = result
+        pending.num_missing -= len(reply.clips)
         if pending.num_missing == 0:
             del self._pending[reply.batch]
 
-    def _raise_death(self, host: _Host) -> None:
+    def _raise_death(self, host: Host) -> None:
         words = os.read(host.alarm, MAX_MESSAGE_BYTES).decode()
         self.stop()
-        raise WorkerDied(
-            f"a decode process {words or 'ended without a word'}. Its own output, if any, is above. "
-            "Run `fmrgb verify` if it names a sample; lower num_workers or batch_size if memory is "
-            "short"
+        code = host.process.returncode
+        self._death = (
+            f"a decode process {words}"
+            if words
+            else f"the host of the decode processes has ended (exit code {code}) without a word; "
+            "its own output, if any, is above"
         )
-
-
-def _start(order: WorkOrder, num_workers: int) -> _Host:
-    jobs, jobs_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    replies, replies_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (jobs, replies_there):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-    alarm, alarm_there = os.pipe()
-    control = Control.create(num_workers)
-    there = (jobs_there.fileno(), replies_there.fileno(), alarm_there, control.descriptor)
-    code = _HOST.format(", ".join(map(str, there)))
-    content = pickle.dumps(sys.path) + pickle.dumps((order, num_workers))
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            pass_fds=there,
-            env=os.environ | WORKER_ENVIRONMENT,
-            # A group of its own: Ctrl-C goes to the consumer, which ends them.
-            process_group=0,
-        )
-    finally:
-        for descriptor in (alarm_there, control.descriptor):
-            os.close(descriptor)
-        jobs_there.close()
-        replies_there.close()
-    assert process.stdin is not None, "it was asked for"
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(content)
-    events = select.poll()
-    for end in (replies, alarm):
-        events.register(end, select.POLLIN)
-    return _Host(process, jobs, replies, alarm, control, events)
-
-
-def _end(host: _Host, owner: int) -> None:
-    if os.getpid() == owner:
-        # Wakes a consumer that waits in another thread; closing alone would not.
-        for end in (host.jobs, host.replies):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        try:
-            host.process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(host.process.pid, signal.SIGKILL)
-            host.process.wait()
-    host.jobs.close()
-    host.replies.close()
-    os.close(host.alarm)
+        raise WorkerDied(self._death)

@@ -172,10 +172,6 @@ class ThreadCrew:
             # A second Ctrl-C may have cut the first wait short.
             self.stop()
 
-    def allocate(self, num_bytes: int) -> Block:
-        """Memory of this process."""
-        return Block.private(num_bytes)
-
     def submit(self, tasks: Sequence[ClipTask], block: Block) -> _PendingBatch:
         """Have the clips of one batch made into the block."""
         assert self._pool is not None, "submit() outside the run"
@@ -189,6 +185,9 @@ class ThreadCrew:
             )
         except RuntimeError as error:
             raise LoaderClosed("the pipeline is closed; build a new one") from error
+
+    def collect(self) -> None:
+        """Nothing to do: threads put their clips down themselves."""
 
     def stop(self) -> None:
         """End the threads. From any thread, at any time; safe to call twice."""
