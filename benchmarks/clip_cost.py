@@ -17,8 +17,8 @@ import torch
 from benchmarks.generated import generated_samples, planned_clips
 from benchmarks.timing import interleaved_ms, report
 from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.counters import StageClock
 from fmrgb_stream.pipelines.cpu.layout import batch_layout
 from fmrgb_stream.pipelines.cpu.order import WaveformSpan, choose_estimator
 from fmrgb_stream.sample import PlannedClip

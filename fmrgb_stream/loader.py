@@ -1,7 +1,7 @@
 """build_loader(): the whole data path, top to bottom.
 
 plan (shards/plan) -> reader (shards/reader) -> window (clips/sampling) -> planes
-(pipelines/cpu) -> batch. Every sample exactly once an epoch over all ranks, every rank the same
+(pipelines/cpu or pipelines/dali) -> batch. Every sample exactly once an epoch over all ranks, every rank the same
 number of batches, and a state of one position that is committed when a batch is delivered.
 """
 
@@ -17,14 +17,23 @@ from fmrgb_stream.clips.windows import split_items
 from fmrgb_stream.config import (
     BadSampleRule,
     ClipConfig,
+    DecodePlace,
     LoaderConfig,
     TailRule,
     VideoDecoder,
     WorkerKind,
 )
-from fmrgb_stream.distributed import WorldInfo, usable_cores
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError, LoaderClosed
-from fmrgb_stream.pipelines.devices import Backend, check_backend, move_batch
+from fmrgb_stream.pipelines.choice import (
+    ON_CPU,
+    Backend,
+    DatasetFacts,
+    PipelineChoice,
+    build_pipeline,
+    choose_pipeline,
+)
+from fmrgb_stream.pipelines.devices import move_batch
 from fmrgb_stream.pipelines.epochs import EpochStream
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.sample import ClipBatch
@@ -35,7 +44,7 @@ from fmrgb_stream.storage import Store
 if TYPE_CHECKING:
     import os
 
-    from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
+    from fmrgb_stream.pipelines.base import ClipPipeline
 
 
 def build_loader(
@@ -55,6 +64,7 @@ def build_loader(
     on_bad_sample: BadSampleRule = "substitute",
     max_bad_fraction: float = 0.05,
     video_decoder: VideoDecoder = "auto",
+    decode: DecodePlace = "auto",
     verify_checksums: bool = True,
     world: WorldInfo | None = None,
 ) -> ClipLoader:
@@ -67,7 +77,8 @@ def build_loader(
         seed: Decides the order of samples and the place of random windows.
         clip: What a clip is; None is 16 frames, stride 4, 112x112, FMRGB.
         device: Where `ClipBatch` tensors are delivered: `cpu` or `cuda[:i]`.
-        backend: Who makes the planes; `auto` takes what this machine has.
+        backend: Who makes the planes. `auto` is DALI for a GPU where it is installed, else the CPU
+            pipeline; the log says which. `dali` with `device="cpu"` decodes VP9 shards in DALI.
         shuffle: None shuffles the split named `train` only.
         tail: What becomes of clips that do not fill the last global batch; None is `drop` when
             shuffling, else `pad`.
@@ -77,6 +88,7 @@ def build_loader(
         on_bad_sample: `substitute` a neighbour (counted and listed) or `raise`.
         max_bad_fraction: Stop when more than this share of the samples (at least 8) were bad.
         video_decoder: `auto`, or one by name.
+        decode: With DALI, where: `nvdec`, `host`, `hybrid`, or `auto`, by a short trial.
         verify_checksums: Check every member against the index.
         world: This process among others; None reads RANK, WORLD_SIZE, LOCAL_RANK.
 
@@ -96,16 +108,13 @@ def build_loader(
         on_bad_sample=on_bad_sample,
         max_bad_fraction=max_bad_fraction,
         video_decoder=video_decoder,
+        decode=decode,
         verify_checksums=verify_checksums,
     )
-    check_backend(backend, device)
+    shown, here = clip or ClipConfig(), world or WorldInfo.from_environment()
+    choice = choose_pipeline(backend, device, shown, world=here)
     return ClipLoader(
-        Store(root),
-        split=split,
-        clip=clip or ClipConfig(),
-        config=config,
-        world=world or WorldInfo.from_environment(),
-        device=device,
+        Store(root), split=split, clip=shown, config=config, world=here, choice=choice
     )
 
 
@@ -126,7 +135,7 @@ class ClipLoader:
         clip: ClipConfig,
         config: LoaderConfig,
         world: WorldInfo,
-        device: str,
+        choice: PipelineChoice = ON_CPU,
     ) -> None:
         """See `build_loader`."""
         self.manifest = Manifest.load(store)
@@ -134,7 +143,8 @@ class ClipLoader:
         self.clip = clip
         self.config = config
         self.world = world
-        self.device = device
+        self.device = choice.device
+        self.backend = choice.backend
         entry = self.manifest.split(split)
         self._reader = ShardReader(store, entry, verify_checksums=config.verify_checksums)
         self._tasks = RankTasks(
@@ -157,7 +167,7 @@ class ClipLoader:
             max_bad_fraction=config.max_bad_fraction,
             num_samples=self.num_samples,
         )
-        self._pipeline = self._build_pipeline()
+        self._pipeline = self._build_pipeline(choice)
         self._stream = EpochStream(self._pipeline, self._tasks)
 
     @property
@@ -240,6 +250,7 @@ class ClipLoader:
         return {
             "epoch": self._epoch,
             "position": self._position,
+            "backend": self.backend,
             "quarantined": [asdict(sample) for sample in self._quarantine.samples()],
             **asdict(self._pipeline.counts()),
         }
@@ -274,23 +285,16 @@ class ClipLoader:
         if (self._epoch, self._position) == counted:
             self._epoch, self._position, self._start_position = epoch + 1, 0, 0
 
-    def _build_pipeline(self) -> CpuPipeline:
-        from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
-
-        config = self.config
-        cores = max(1, usable_cores() // self.world.local_world_size)
-        return CpuPipeline(
-            SampleSource(self._reader, clip=self.clip, seed=config.seed),
+    def _build_pipeline(self, choice: PipelineChoice) -> ClipPipeline:
+        # The length of the extras must be one for all batches; the first sample sets it.
+        fps = self._reader.info(0).fps if self.clip.extras else 30.0
+        return build_pipeline(
+            choice,
+            SampleSource(self._reader, clip=self.clip, seed=self.config.seed),
             clip=self.clip,
-            has_labels=bool(self.manifest.classes),
-            num_targets=len(self.manifest.target_names),
-            # The length of the extras must be one for all batches; the first sample sets it.
-            nominal_fps=self._reader.info(0).fps if self.clip.extras else 30.0,
-            audio_sample_rate=self.manifest.audio_sample_rate,
-            num_workers=config.num_workers or cores,
-            worker_kind=config.worker_kind,
-            batch_size=config.batch_size,
-            prefetch_batches=config.prefetch_batches,
-            video_decoder=config.video_decoder,
+            config=self.config,
+            facts=DatasetFacts.of(self.manifest, nominal_fps=fps),
+            world=self.world,
             quarantine=self._quarantine,
+            trial=lambda: next(self._tasks.batches(epoch=0, position=0)),
         )

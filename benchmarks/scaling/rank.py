@@ -31,9 +31,7 @@ def main(root: Path, batch_size: int) -> None:
         store, start = CountedStore(root), cpu_seconds()
         ids: list[int] = []
         num_steps = 0
-        loader = ClipLoader(
-            store, split="train", clip=ClipConfig(), config=config, world=world, device="cpu"
-        )
+        loader = ClipLoader(store, split="train", clip=ClipConfig(), config=config, world=world)
         with loader:
             loader.set_epoch(epoch)
             for batch in loader:

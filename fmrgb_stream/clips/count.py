@@ -1,4 +1,4 @@
-"""Bytes of a video -> how many frames it decodes to."""
+"""Bytes of a video -> how many frames it decodes to, and how many packets it holds."""
 
 from __future__ import annotations
 
@@ -26,3 +26,20 @@ def count_frames(content: bytes) -> int:
         except FFmpegError as error:
             raise RejectedInput(f"after {num_frames} frames: {error}") from error
         return num_frames
+
+
+def count_packets(content: bytes) -> int:
+    """Packets of the video that show a frame; nothing is decoded.
+
+    Raises:
+        RejectedInput: not a video, or it breaks off.
+    """
+    with open_media(content) as container:
+        stream = main_streams(container)[0]
+        if stream is None:
+            raise RejectedInput("holds no video")
+        try:
+            packets = [packet for packet in container.demux(stream) if packet.size]
+        except FFmpegError as error:
+            raise RejectedInput(f"cannot be read to its end: {error}") from error
+        return len([packet for packet in packets if not packet.is_discard])

@@ -1,4 +1,4 @@
-"""Bytes of an H.264 mp4 -> where each of its packets lies, proven byte by byte."""
+"""Bytes of an mp4 -> where each of its packets lies, proven byte by byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.sample import PacketTable
 
-_PACKET_CODECS: Final = frozenset({"h264"})
+_NEEDS_EXTRADATA: Final = {"h264": True, "vp9": False}
+"""Codecs whose packets are listed, and whether their decoder wants a configuration record."""
 _PACKET_FORMATS: Final = "mov"
 
 
@@ -25,14 +26,13 @@ def packet_table(content: bytes) -> tuple[PacketTable, bytes] | None:
     try:
         with open_media(content) as container:
             stream = main_streams(container)[0]
-            if (
-                stream is None
-                or stream.codec.name not in _PACKET_CODECS
-                or _PACKET_FORMATS not in container.format.name.split(",")
-                or not stream.codec_context.extradata
-            ):
+            if stream is None or _PACKET_FORMATS not in container.format.name.split(","):
                 return None
-            extradata = bytes(stream.codec_context.extradata)
+            codec = stream.codec.name
+            extradata = bytes(stream.codec_context.extradata or b"")
+            if codec not in _NEEDS_EXTRADATA or (_NEEDS_EXTRADATA[codec] and not extradata):
+                return None
+            length_bytes = nal_length_bytes(extradata) if codec == "h264" else 0
             rows: list[tuple[int, int, bool, int]] = []
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -44,7 +44,7 @@ def packet_table(content: bytes) -> tuple[PacketTable, bytes] | None:
                     return None
                 is_key = packet.is_keyframe and is_entry_point(
                     memoryview(packet),  # pyright: ignore[reportArgumentType]
-                    nal_length_bytes(extradata),
+                    length_bytes,
                 )
                 rows.append((start, packet.size, is_key, pts))
     except (RejectedInput, FFmpegError):

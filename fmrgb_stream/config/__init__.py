@@ -16,12 +16,19 @@ from fmrgb_stream.config.clip import (
 )
 from fmrgb_stream.config.loader import (
     BadSampleRule,
+    DecodePlace,
     LoaderConfig,
     TailRule,
     VideoDecoder,
     WorkerKind,
 )
-from fmrgb_stream.config.pack import SPLIT_NAME, EncoderPreset, PackConfig, SourceParser
+from fmrgb_stream.config.pack import (
+    SPLIT_NAME,
+    EncoderPreset,
+    PackConfig,
+    ProxyCodec,
+    SourceParser,
+)
 
 __all__ = [
     "SPLIT_NAME",
@@ -30,6 +37,7 @@ __all__ = [
     "ClipConfig",
     "ClipDtype",
     "ClipExtra",
+    "DecodePlace",
     "EncoderPreset",
     "FlowConfig",
     "FlowEstimator",
@@ -39,6 +47,7 @@ __all__ = [
     "MelConfig",
     "MelScale",
     "PackConfig",
+    "ProxyCodec",
     "SourceParser",
     "TailRule",
     "VideoDecoder",

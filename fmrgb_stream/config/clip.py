@@ -24,7 +24,8 @@ class FlowConfig:
     """The flow plane."""
 
     estimator: FlowEstimator = "auto"
-    """`auto` is `dis` on CPU; the batch says which one was used."""
+    """`auto` is `dis` on the CPU pipeline; with DALI `nvof` where the GPU's engine takes the clip's size,
+    else `lucas_kanade`. The batch says which one was used."""
     mode: FlowMode = "magnitude"
     """`uv` gives two planes, flow_u and flow_v, in place of flow."""
     max_pixels: float = 16.0

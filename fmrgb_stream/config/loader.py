@@ -12,6 +12,7 @@ TailRule = Literal["drop", "pad", "wrap"]
 BadSampleRule = Literal["raise", "substitute"]
 WorkerKind = Literal["auto", "process", "thread"]
 VideoDecoder = Literal["auto", "packets", "pyav", "decord"]
+DecodePlace = Literal["auto", "nvdec", "host", "hybrid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,9 @@ class LoaderConfig:
     verify_checksums: bool = True
     video_decoder: VideoDecoder = "auto"
     """`auto`: packets where the index has them, else PyAV."""
+    decode: DecodePlace = "auto"
+    """DALI only. `nvdec`: in the graph (on a GPU by its decoders); `host`: by threads; `hybrid`: both
+    share each batch; `auto`: what a short trial at the start finds fastest."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -48,6 +52,7 @@ class LoaderConfig:
         check_choice("on_bad_sample", self.on_bad_sample, BadSampleRule)
         check_choice("worker_kind", self.worker_kind, WorkerKind)
         check_choice("video_decoder", self.video_decoder, VideoDecoder)
+        check_choice("decode", self.decode, DecodePlace)
         for name in ("batch_size", "num_workers", "prefetch_batches", "block_samples",
                      "shuffle_window_blocks"):  # fmt: skip
             check_count(name, getattr(self, name))

@@ -20,6 +20,8 @@ EncoderPreset = Literal[
     "medium", "slow", "slower", "veryslow", "placebo",
 ]  # fmt: skip
 """x264's presets, from quick and large to slow and small."""
+ProxyCodec = Literal["h264", "vp9"]
+MAX_CRF: Final[Mapping[ProxyCodec, int]] = MappingProxyType({"h264": 51, "vp9": 63})
 
 SPLIT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """A split is a folder of the dataset, so its name must match this from end to end."""
@@ -47,10 +49,12 @@ class PackConfig:
     """Longer videos are cut into samples of this length, exactly; the last may be shorter."""
     gop_frames: int = 16
     """Frames from one keyframe to the next."""
+    codec: ProxyCodec = "h264"
+    """Of the proxies; `vp9` is what DALI can decode without a GPU."""
     crf: int = 23
-    """x264's constant quality, 0..51; lower is better and larger."""
+    """The codec's constant quality, 0..51 (h264) or 0..63 (vp9); lower is better and larger."""
     preset: EncoderPreset = "veryfast"
-    """x264's speed: slower ones make smaller files."""
+    """The encoder's speed, by x264's names: slower ones make smaller files."""
     audio_sample_rate: int = 16000
     """Hz, mono FLAC."""
     virtual_fps: float = 30.0
@@ -73,13 +77,17 @@ class PackConfig:
         """Check every field."""
         check_choice("parser", self.parser, SourceParser)
         check_choice("preset", self.preset, EncoderPreset)
+        check_choice("codec", self.codec, ProxyCodec)
         for name in ("short_side", "mag", "gop_frames", "audio_sample_rate", "samples_per_shard",
                      "max_pixels", "num_workers", "stats_samples"):  # fmt: skip
             check_count(name, getattr(self, name))
         for name in ("fps", "segment_seconds", "virtual_fps", "max_duration_seconds"):
             check_positive(name, getattr(self, name))
-        if self.crf not in range(52):
-            raise ConfigError(f"crf={self.crf!r} must lie in 0..51, a whole number")
+        max_crf = MAX_CRF[self.codec]
+        if self.crf not in range(max_crf + 1):
+            raise ConfigError(
+                f"crf={self.crf!r} must lie in 0..{max_crf} for codec={self.codec!r}, a whole number"
+            )
         if self.short_side < 16:
             raise ConfigError(f"short_side={self.short_side} must be at least 16")
         if self.copy and (self.mag is not None or self.fps is not None):

@@ -1,4 +1,4 @@
-"""One stretch of a video -> constant-rate H.264 mp4, small, square-pixelled, upright, BT.601.
+"""One stretch of a video -> constant-rate mp4, small, square-pixelled, upright, BT.601.
 
 Places of the grid are filled while decoding, so one source frame is held at a time.
 """
@@ -21,6 +21,7 @@ from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.clips.streams import VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
+from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.packing.trouble import no_fault_of_input
 from fmrgb_stream.packing.upright import UprightConverter
 
@@ -197,31 +198,11 @@ class _Encoder:
                 format="mp4",
                 options={"movflags": "+faststart", "fflags": "+bitexact"},
             )
-        gop = str(config.gop_frames)
-        self._stream = self._container.add_stream(
-            "libx264",
-            rate=fps,
-            options={
-                "crf": str(config.crf),
-                "preset": config.preset,
-                "tune": "fastdecode",
-                "g": gop,
-                "keyint_min": gop,
-                "sc_threshold": "0",
-                # Between two frames that others refer to lie three that none refers to: a clip with
-                # a stride leaves most of those out, which halves its decoding.
-                "bf": "3",
-                "b_strategy": "0",
-                "b-pyramid": "none",
-                "weightb": "0",
-                # With it, about 1 in 300 encodes of the same frames gives other bytes: x264's
-                # macroblock tree is not deterministic with AVX-512.
-                "mbtree": "0",
-            },
-        )
+        encoder = proxy_encoder(config)
+        self._stream = self._container.add_stream(encoder.name, rate=fps, options=encoder.options)
         context = self._stream.codec_context
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.thread_count = 1  # x264's output depends on the number of threads
+        context.thread_count = 1  # an encoder's output depends on the number of threads
         context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
         context.color_range = _LIMITED
         self._time_base = 1 / fps

@@ -19,6 +19,7 @@ from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.audio import Sound, cut_sound
+from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.packing.extensions import video_extension
 from fmrgb_stream.packing.plan import PackPlan, PlannedSample, frame_times
 from fmrgb_stream.packing.proxy import Stretch, encode_proxy
@@ -201,7 +202,7 @@ def _proxy_video(
         duration_seconds=num_places / float(fps),
         width=proxy.width,
         height=proxy.height,
-        codec="h264",
+        codec=proxy_encoder(config).codec,
         extradata=found[1],
         frame_times_seconds=true_times(times, shown, fps=fps),
         packets=found[0],

@@ -50,12 +50,24 @@ class AudioLayout:
 
 
 def frame_layout(
-    times_seconds: FloatArray, *, width: int, sample_rate: int, config: MelConfig
+    times_seconds: FloatArray,
+    *,
+    width: int,
+    sample_rate: int,
+    config: MelConfig,
+    in_one_run: bool = False,
 ) -> AudioLayout:
-    """The layout of one plane a frame: `window_seconds` centred on each time, `width` columns."""
-    starts = times_seconds - config.window_seconds / 2
+    """The layout of one plane a frame: `window_seconds` centred on each time, `width` columns.
+
+    With `in_one_run` the sound between frames is never skipped, however far they are apart.
+    """
     return _layout(
-        starts, config.window_seconds, width=width, sample_rate=sample_rate, config=config
+        times_seconds - config.window_seconds / 2,
+        config.window_seconds,
+        width=width,
+        sample_rate=sample_rate,
+        config=config,
+        in_one_run=in_one_run,
     )
 
 
@@ -75,6 +87,7 @@ def _layout(
     width: int,
     sample_rate: int,
     config: MelConfig,
+    in_one_run: bool = False,
 ) -> AudioLayout:
     columns_per_second = sample_rate / config.hop_length_samples
     points_per_pixel = max(1, math.ceil(duration_seconds * columns_per_second / width))
@@ -83,7 +96,7 @@ def _layout(
     before, behind = float(offsets[0]), float(offsets[-1])
     # Plain numbers: for the few frames of a clip they cost less than arrays.
     spans = [(math.floor(x + before), math.floor(x + behind) + 1) for x in starts.tolist()]
-    runs = _merge(spans, config)
+    runs = _merge(spans, config, in_one_run=in_one_run)
     first = np.array([span[0] for span in spans])
     place = 0
     for run in runs:
@@ -104,11 +117,13 @@ def _point_offsets(num_points: int, num_columns: float) -> FloatArray:
     return (np.arange(num_points) + 0.5) / num_points * num_columns
 
 
-def _merge(spans: Sequence[tuple[int, int]], config: MelConfig) -> list[ColumnRun]:
+def _merge(
+    spans: Sequence[tuple[int, int]], config: MelConfig, *, in_one_run: bool
+) -> list[ColumnRun]:
     gap = math.ceil(MIN_GAP_WINDOWS * config.n_fft / config.hop_length_samples)
     merged: list[tuple[int, int]] = []
     for first, last in sorted(spans):
-        if merged and first <= merged[-1][1] + gap:
+        if merged and (in_one_run or first <= merged[-1][1] + gap):
             merged[-1] = (merged[-1][0], max(merged[-1][1], last))
         else:
             merged.append((first, last))

@@ -127,12 +127,12 @@ def stretch_extremes(values: Tensor, shown: Tensor) -> Tensor:
 
 
 def rows_to_pixels(values_MN: Tensor, height: int) -> Tensor:
-    """[H, N] from [M, N]: bands resized to pixel rows, the lowest at the bottom.
+    """[..., H, N] from [..., M, N]: bands resized to pixel rows, the lowest at the bottom.
 
     Linear between band centres (half-pixel rule); the filter widens when there are more bands than
     rows, so that no band falls between two rows.
     """
-    weights_HM = _constant(resize_weights(values_MN.shape[0], height), values_MN)
+    weights_HM = _constant(resize_weights(values_MN.shape[-2], height), values_MN)
     return weights_HM.flip(0) @ values_MN
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from fmrgb_stream.sample import ClipBatch, ClipTask, PlannedClip
+from fmrgb_stream.sample import ClipBatch, ClipTask, EncodedSample, PlannedClip
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fmrgb_stream.pipelines.counters import PipelineCounts
 
 
 class ClipSource(Protocol):
@@ -28,6 +34,18 @@ class ClipSource(Protocol):
         ...
 
 
+class FrameDecoder(Protocol):
+    """Decodes frames on the host. Belongs to one thread."""
+
+    def pictures(self, sample: EncodedSample, frame_indices: Sequence[int]) -> NDArray[np.uint8]:
+        """uint8 [3, N, H, W] RGB at clip size, upright, in the order of `frame_indices`.
+
+        Raises:
+            DecodeError: the sample is not what the index says.
+        """
+        ...
+
+
 class ClipPipeline(Protocol):
     """Turns planned tasks into batches, in order, ahead of the consumer."""
 
@@ -38,6 +56,10 @@ class ClipPipeline(Protocol):
 
     def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
         """One batch for each list of tasks, in the order given."""
+        ...
+
+    def counts(self) -> PipelineCounts:
+        """What was done so far, and where the time went."""
         ...
 
     def close(self) -> None:

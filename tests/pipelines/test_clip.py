@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from fmrgb_stream.clips.sampling import plan_clip
 from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.counters import StageClock
 from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
 from fmrgb_stream.pipelines.cpu.layout import batch_layout
 from fmrgb_stream.pipelines.cpu.order import WaveformSpan, choose_estimator

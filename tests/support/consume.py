@@ -1,6 +1,7 @@
 """A training process in small: takes batches and commits its place after each one.
 
-Run as `python -m tests.support.consume ROOT STATE_FILE`; a step takes 50 ms. The state file is replaced atomically and
+Run as `python -m tests.support.consume ROOT STATE_FILE [OPTIONS]`, the options of
+`build_loader` as JSON; a step takes 50 ms. The state file is replaced atomically and
 holds the loader's state together with all ids delivered up to it, as a checkpoint would.
 """
 
@@ -18,11 +19,11 @@ def build(root, **options):
     return fs.build_loader(root, split="train", batch_size=2, seed=11, clip=CLIP, **options)
 
 
-def main(root, state_file):
+def main(root, state_file, **options):
     committed = {"ids": [], "state": None}
     if state_file.exists():
         committed = json.loads(state_file.read_text())
-    with build(root) as loader:
+    with build(root, **options) as loader:
         if committed["state"] is not None:
             loader.load_state_dict(committed["state"])
         for batch in loader:
@@ -39,4 +40,4 @@ def main(root, state_file):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads((sys.argv[3:] or ["{}"])[0]))

@@ -37,7 +37,9 @@ def write_sources(folder, *, num_clips, split="train", classes=3):
     return folder / "labels.csv"
 
 
-def pack_numbered(folder: Path, *, num_clips: int, samples_per_shard: int = 5) -> Path:
+def pack_numbered(
+    folder: Path, *, num_clips: int, samples_per_shard: int = 5, codec: str = "h264"
+) -> Path:
     """A dataset of numbered clips in one split, packed by the real packer."""
     from fmrgb_stream.packing import pack
 
@@ -48,7 +50,11 @@ def pack_numbered(folder: Path, *, num_clips: int, samples_per_shard: int = 5) -
         table,
         root,
         config=PackConfig(
-            short_side=64, samples_per_shard=samples_per_shard, gop_frames=4, num_workers=1
+            short_side=64,
+            samples_per_shard=samples_per_shard,
+            gop_frames=4,
+            num_workers=1,
+            codec=codec,
         ),
     )
     return root

@@ -10,8 +10,8 @@ import numpy as np
 
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.pipelines.bands import check_mel_range
+from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.counters import StageClock
 from fmrgb_stream.pipelines.cpu.layout import batch_layout
 from fmrgb_stream.pipelines.cpu.order import WaveformSpan, choose_estimator
 from fmrgb_stream.sample import PlannedClip

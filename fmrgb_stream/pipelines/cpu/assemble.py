@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from fmrgb_stream.pipelines.label_columns import label_column, target_column
 from fmrgb_stream.sample import ClipBatch, ClipTask
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from fmrgb_stream.pipelines.cpu.layout import BatchLayout, Column
     from fmrgb_stream.pipelines.cpu.results import MadeClip
-
-NO_LABEL: Final = -100
-"""Label of an unlabelled sample among labelled ones; torch's losses leave it out."""
 
 
 def assemble_batch(
@@ -44,8 +41,10 @@ def assemble_batch(
     return ClipBatch(
         clip=_column(values, layout.planes_BCTHW),
         channels=channels,
-        labels=_labels(clips) if has_labels else None,
-        targets=_targets(clips, num_targets) if num_targets else None,
+        labels=label_column([clip.label for clip in clips]) if has_labels else None,
+        targets=(
+            target_column([clip.targets for clip in clips], num_targets) if num_targets else None
+        ),
         keys=tuple(clip.key for clip in clips),
         sample_ids=torch.tensor([task.sample_id for task in tasks], dtype=torch.int64),
         window_indices=torch.tensor([task.window_index for task in tasks], dtype=torch.int64),
@@ -67,14 +66,3 @@ def _column(values: Tensor, column: Column) -> Tensor:
 
 def _tensor(values: Tensor, column: Column | None) -> Tensor | None:
     return None if column is None else _column(values, column)
-
-
-def _labels(clips: Sequence[MadeClip]) -> Tensor:
-    labels = [NO_LABEL if clip.label is None else clip.label for clip in clips]
-    return torch.tensor(labels, dtype=torch.int64)
-
-
-def _targets(clips: Sequence[MadeClip], num_targets: int) -> Tensor:
-    """float32 [B, N]; NaN for a sample without targets."""
-    missing = (math.nan,) * num_targets
-    return torch.tensor([clip.targets or missing for clip in clips], dtype=torch.float32)

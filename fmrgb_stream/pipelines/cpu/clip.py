@@ -19,7 +19,7 @@ from fmrgb_stream.channels import (
     needs_picture,
 )
 from fmrgb_stream.config import ClipConfig, VideoDecoder
-from fmrgb_stream.pipelines.cpu.counters import StageClock
+from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.flac import FlacDecoder
 from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
 from fmrgb_stream.pipelines.cpu.layout import ClipArrays

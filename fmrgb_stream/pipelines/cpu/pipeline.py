@@ -27,9 +27,9 @@ from fmrgb_stream.config import ClipConfig, VideoDecoder, WorkerKind
 from fmrgb_stream.errors import LoaderClosed, MissingExtraError
 from fmrgb_stream.pipelines.bands import check_mel_range
 from fmrgb_stream.pipelines.base import ClipSource
+from fmrgb_stream.pipelines.counters import Counters, PipelineCounts
 from fmrgb_stream.pipelines.cpu.assemble import assemble_batch
 from fmrgb_stream.pipelines.cpu.buffers import Block, BufferPool
-from fmrgb_stream.pipelines.cpu.counters import Counters, PipelineCounts
 from fmrgb_stream.pipelines.cpu.crew import Crew, PendingClips
 from fmrgb_stream.pipelines.cpu.layout import batch_layout
 from fmrgb_stream.pipelines.cpu.order import WaveformSpan, WorkOrder, choose_estimator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fmrgb_stream.pipelines.cpu.counters import Stage
+from fmrgb_stream.pipelines.counters import Stage
 from fmrgb_stream.pipelines.quarantine import BadSample
 
 

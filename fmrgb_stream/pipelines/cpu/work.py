@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from fmrgb_stream.errors import DatasetError, SampleError, StorageError, TooManyBadSamples
+from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.counters import StageClock
 from fmrgb_stream.pipelines.cpu.layout import ClipArrays
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.pipelines.quarantine import BadSample
+from fmrgb_stream.pipelines.substitutes import (
+    BAD_SAMPLE_ERRORS,
+    MAX_NEIGHBOURS,
+    all_neighbours_bad,
+)
 from fmrgb_stream.sample import ClipTask
-
-MAX_NEIGHBOURS: Final = 8
-"""Tried in place of a bad sample, one after the other. When all are bad as well the run stops with
-TooManyBadSamples, whatever the quarantine would still bear."""
-BAD_SAMPLE_ERRORS: Final = (SampleError, DatasetError, StorageError)
-"""What a sample's bytes can be guilty of; everything else ends the run."""
 
 
 class ClipWorker:
@@ -55,11 +51,7 @@ class ClipWorker:
                 shard, key = source.describe(chosen)
                 bad_samples.append(BadSample(shard=shard, key=key, reason=str(error)))
                 last_error = error
-        raise TooManyBadSamples(
-            f"sample {task.sample_id} is bad and so are all {MAX_NEIGHBOURS} that were tried in its "
-            "place, the next one and others spread over the split; this stops a run whatever "
-            f"max_bad_fraction is. The last: {last_error}. Run `fmrgb verify`"
-        ) from last_error
+        raise all_neighbours_bad(task, last_error)
 
     def _make_chosen(
         self,

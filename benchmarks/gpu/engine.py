@@ -1,0 +1,52 @@
+"""G3: the optical flow engine: whether it is there, for which sizes, and which way it points."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.gpu.outcome import Outcome, essence
+from fmrgb_stream.pipelines.dali.flow import engine_flow
+from fmrgb_stream.pipelines.dali.library import load_dali
+from fmrgb_stream.pipelines.dali.probe import moving_pattern, probe_engine
+
+
+def flow_engine(device: str) -> Outcome:
+    """Probe it at several sizes, by grid, and with one picture only."""
+    facts: dict[str, Any] = {}
+    for size in ((32, 32), (64, 64), (112, 112), (160, 160), (224, 224), (720, 1280)):
+        sign, problem = probe_engine(size, device)
+        facts[f"{size[1]}x{size[0]}"] = f"sign {sign:+d}" if sign else problem[:200]
+    for grid in (1, 2, 4):
+        facts[f"grid {grid}"] = _shape(device, output_grid=grid)
+    facts["one picture"] = _one_picture(device)
+    return Outcome(status="measured", facts=facts)
+
+
+def _shape(device: str, **options: Any) -> str:
+    estimate = partial(load_dali().fn.optical_flow, **options)
+    try:
+        return str(_run(device, moving_pattern((224, 224)), estimate))
+    except Exception as error:  # noqa: BLE001 - drivers, libraries and DALI fail in many ways
+        return essence(error)
+
+
+def _one_picture(device: str) -> str:
+    try:
+        return str(_run(device, moving_pattern((224, 224))[:1], engine_flow))
+    except Exception as error:  # noqa: BLE001 - as above
+        return essence(error)
+
+
+def _run(device: str, pictures: Any, estimate: Any) -> Any:
+    dali = load_dali()
+    index = int(device.partition(":")[2] or 0)
+
+    @dali.pipeline_def(batch_size=1, num_threads=1, device_id=index)
+    def one() -> Any:
+        fed = dali.fn.external_source(source=lambda: [pictures], batch=True, layout="FHWC")
+        return estimate(fed.gpu())
+
+    graph = one()
+    graph.build()
+    return graph.run()[0].as_cpu().at(0).shape

@@ -1,0 +1,219 @@
+"""Tasks -> ClipBatch, through a DALI graph that decodes ahead of the consumer."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+
+from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.errors import FmrgbError, LoaderClosed
+from fmrgb_stream.pipelines.bands import check_mel_range
+from fmrgb_stream.pipelines.base import ClipSource, FrameDecoder
+from fmrgb_stream.pipelines.counters import Counters, PipelineCounts
+from fmrgb_stream.pipelines.dali.crew import PrepareCrew
+from fmrgb_stream.pipelines.dali.isolate import isolate
+from fmrgb_stream.pipelines.dali.library import load_dali
+from fmrgb_stream.pipelines.dali.planes import BatchMaker
+from fmrgb_stream.pipelines.dali.prepare import PrepareOrder
+from fmrgb_stream.pipelines.dali.probe import choose_estimator
+from fmrgb_stream.pipelines.dali.run import GraphFailed, GraphRun, ReadyBatch
+from fmrgb_stream.pipelines.dali.settings import GraphSettings, check_clip
+from fmrgb_stream.pipelines.quarantine import Quarantine
+from fmrgb_stream.pipelines.waveform_span import WaveformSpan
+from fmrgb_stream.sample import ClipBatch, ClipTask
+
+
+class DaliPipeline:
+    """The DALI execution of the clip contract (see `ClipPipeline`)."""
+
+    def __init__(
+        self,
+        source: ClipSource,
+        *,
+        clip: ClipConfig,
+        make_decoder: Callable[[], FrameDecoder],
+        num_workers: int,
+        prefetch_batches: int,
+        quarantine: Quarantine,
+        device: str = "cpu",
+        host_share: float = 0.0,
+        batch_size: int = 1,
+        has_labels: bool = True,
+        num_targets: int = 0,
+        nominal_fps: float = 30.0,
+        audio_sample_rate: int = 16000,
+    ) -> None:
+        """Check that the settings can work; nothing is read or decoded yet.
+
+        Args:
+            source: gives the planned clips; called by threads of this process.
+            clip: what a clip is.
+            make_decoder: makes a decoder of the host; each thread that needs one makes its own.
+            num_workers: threads that read and prepare, and as many of DALI's own.
+            prefetch_batches: batches inside the graph while one is in use; as many are prepared.
+            quarantine: says what becomes of bad samples, and counts them.
+            device: `cpu`, `cuda` or `cuda:<index>`: where the planes are made and delivered.
+            host_share: 0..1, which part of each batch is decoded by the host's threads.
+            batch_size: the largest number of tasks a batch.
+            has_labels: whether the dataset has classes.
+            num_targets: regression targets of the dataset.
+            nominal_fps: frames a second of the dataset; sets the length of the waveform extra.
+            audio_sample_rate: Hz of the dataset's sound.
+
+        Raises:
+            MissingExtraError: DALI is not installed.
+            ConfigError: the settings need the CPU pipeline, or mel filters reach beyond the sound.
+        """
+        load_dali()
+        check_clip(clip)
+        if clip.needs_audio:
+            check_mel_range(clip.mel, audio_sample_rate)
+        engine = choose_estimator(clip, device)
+        settings = GraphSettings(
+            clip=clip,
+            device=device,
+            estimator=engine.estimator,
+            span=WaveformSpan.of(clip, nominal_fps=nominal_fps, sample_rate=audio_sample_rate),
+            batch_size=batch_size,
+            num_threads=num_workers,
+            queue_depth=prefetch_batches,
+        )
+        self.order = PrepareOrder(
+            source=source,
+            settings=settings,
+            make_decoder=make_decoder,
+            substitutes=quarantine.rule == "substitute",
+        )
+        self._maker = BatchMaker(
+            settings, has_labels=has_labels, num_targets=num_targets, engine_sign=engine.sign
+        )
+        self._num_workers = num_workers
+        self._prefetch_batches = prefetch_batches
+        self.host_share = host_share
+        """Which part of each batch the host's threads decode; may be set before a run."""
+        self._quarantine = quarantine
+        self._counters = Counters()
+        self._crews: set[PrepareCrew] = set()
+        # The garbage collector may end a forgotten iterator inside any call, also under this lock.
+        self._lock = threading.RLock()
+        self._is_closed = False
+
+    @property
+    def works_ahead(self) -> bool:
+        """Threads would be left behind by a consumer that never calls `close`."""
+        return False
+
+    def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
+        """One batch for each list of tasks, in the order given, on the pipeline's device.
+
+        The lists are taken from the iterator in the thread that iterates. Threads and graph end
+        with the iterator, however it ends.
+
+        Raises:
+            LoaderClosed: the pipeline is closed, now or while iterating.
+            TooManyBadSamples: the quarantine is full, or a bad sample's neighbours are all bad.
+            SampleError, DatasetError, StorageError: a bad sample, when the rule is `raise`.
+        """
+        self._check_open()
+        return self._run(tasks)
+
+    def close(self) -> None:
+        """Stop every thread and drop what is in the making. Safe to call twice."""
+        self._is_closed = True
+        with self._lock:
+            crews = tuple(self._crews)
+        for crew in crews:
+            crew.stop()
+
+    def counts(self) -> PipelineCounts:
+        """What was done so far, and where the time went."""
+        return self._counters.snapshot(num_bad_samples=len(self._quarantine))
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LoaderClosed("the pipeline is closed; build a new one")
+
+    def _run(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
+        self._check_open()
+        crew = PrepareCrew(
+            self.order,
+            num_workers=self._num_workers,
+            num_ahead=self._prefetch_batches,
+            host_share=self.host_share,
+        )
+        with crew:
+            with self._lock:
+                self._crews.add(crew)
+            try:
+                yield from self._replaying(crew.batches(tasks))
+                if crew.failure is not None:
+                    error, bad_samples = crew.failure
+                    for bad in bad_samples:
+                        self._quarantine.add(bad)
+                    raise error
+            finally:
+                with self._lock:
+                    self._crews.discard(crew)
+
+    def _replaying(self, prepared: Iterator[ReadyBatch]) -> Generator[ClipBatch]:
+        """Deliver all that is prepared; after an error of DALI, what was inside goes in again."""
+        again: deque[ReadyBatch] = deque()
+        while True:
+            # Not `yield from`: the end of a failed run must not close what the next one goes on with.
+            batches = itertools.chain(_taken_from(again), prepared)
+            run = GraphRun(self.order.settings, batches)
+            try:
+                yield from self._delivered(run)
+            except GraphFailed as error:
+                # Its traceback would keep the failed graph and all its memory alive.
+                failure = error.with_traceback(None)
+                again = self._without_culprits([*run.in_flight, *again], failure)
+            else:
+                return
+
+    def _delivered(self, run: GraphRun) -> Generator[ClipBatch]:
+        outputs = run.outputs()
+        start = time.perf_counter()
+        for batch, values in outputs:
+            self._check_open()
+            self._count(batch, waited=time.perf_counter() - start)
+            self._counters.look(ahead=len(run.in_flight), ready=0)
+            yield self._maker.make(batch, values)
+            del batch, values
+            start = time.perf_counter()
+
+    def _count(self, batch: ReadyBatch, *, waited: float) -> None:
+        for clip in batch.clips:
+            for bad in clip.bad_samples:
+                self._quarantine.add(bad)
+            self._counters.add_clip(clip.seconds, is_substitute=clip.attempt > 0)
+        self._counters.add_batch(wait_seconds=waited)
+
+    def _without_culprits(
+        self, in_flight: Sequence[ReadyBatch], error: GraphFailed
+    ) -> deque[ReadyBatch]:
+        """What the failed graph held, the first batch of it that has culprits without them.
+
+        Raises:
+            FmrgbError: no clip fails alone: it was not the data.
+        """
+        batches = deque(in_flight)
+        for place, batch in enumerate(batches):
+            self._check_open()
+            cleaned = isolate(batch, self.order, self._quarantine)
+            if cleaned is not None:
+                batches[place] = cleaned
+                return batches
+        raise FmrgbError(
+            f"DALI failed on a batch of which every clip is good alone: {error}. Try "
+            "decode='host', a smaller batch, or backend='cpu'"
+        ) from error
+
+
+def _taken_from(batches: deque[ReadyBatch]) -> Iterator[ReadyBatch]:
+    """What goes in again; what is not taken stays where it is."""
+    while batches:
+        yield batches.popleft()

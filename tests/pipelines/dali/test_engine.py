@@ -1,0 +1,98 @@
+"""Whether and how the GPU's flow engine is used; what can be told without one."""
+
+import numpy as np
+import pytest
+import torch
+
+from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.pipelines.dali.flow import GRID_PIXELS, clip_field
+from fmrgb_stream.pipelines.dali.probe import (
+    SHIFT_PIXELS,
+    choose_estimator,
+    judge_engine,
+    moving_pattern,
+)
+from fmrgb_stream.pipelines.lucas_kanade import lucas_kanade_flow
+
+
+def answer(rightward, downward=0.0):
+    flow = np.zeros((1, 14, 14, 2), np.float32)
+    flow[..., 0], flow[..., 1] = rightward, downward
+    return flow
+
+
+def test_the_probes_pattern_moves_to_the_right():
+    first, second = torch.from_numpy(moving_pattern((112, 112))[..., 0])[:, None]
+    u, v = lucas_kanade_flow(first, second)[0, :, 20:-20, 20:-20]
+    assert u.median() == pytest.approx(SHIFT_PIXELS, abs=0.3)
+    assert abs(v.median()) < 0.3
+
+
+@pytest.mark.parametrize("size", [(8, 8), (57, 131), (224, 160)])
+def test_the_pattern_has_the_clips_size(size):
+    pattern = moving_pattern(size)
+    assert pattern.shape == (2, *size, 3)
+    assert np.array_equal(pattern[0, :, : size[1] - SHIFT_PIXELS], pattern[1, :, SHIFT_PIXELS:])
+
+
+@pytest.mark.parametrize(("rightward", "sign"), [(4.0, 1), (3.1, 1), (-4.2, -1)])
+def test_the_answer_tells_which_way_vectors_point(rightward, sign):
+    assert judge_engine(answer(rightward)) == (sign, "")
+
+
+@pytest.mark.parametrize("found", [(0.0, 0.0), (128.0, 0.0), (0.1, 4.0), (4.0, 4.0)])
+def test_an_engine_that_answers_something_else_is_not_used(found):
+    sign, problem = judge_engine(answer(*found))
+    assert sign == 0
+    assert f"found ({found[0]:.2f}, {found[1]:.2f})" in problem
+
+
+@pytest.mark.parametrize("size", [(112, 112), (57, 131)])
+def test_vectors_of_the_grid_become_pixels_of_the_clip(size):
+    rows, columns = (-(-side // GRID_PIXELS) for side in size)
+    grid = torch.empty((2, 3, rows, columns, 2))
+    grid[..., 0] = 2.5
+    grid[..., 1] = -1.0
+    field = clip_field(grid, sign=-1, size=size)
+    assert field.shape == (2, 3, 2, *size)
+    assert torch.all(field[:, :, 0] == -2.5)
+    assert torch.all(field[:, :, 1] == 1.0)
+
+
+def test_a_vector_stands_at_the_middle_of_its_square():
+    grid = torch.zeros((1, 1, 4, 4, 2))
+    grid[0, 0, 1, 2, 0] = 8.0
+    field = clip_field(grid, sign=1, size=(16, 16))[0, 0, 0]
+    weighted = field * torch.arange(16)[:, None], field * torch.arange(16)
+    centre = [float(x.sum() / field.sum()) for x in weighted]
+    assert centre == pytest.approx([1 * 4 + 1.5, 2 * 4 + 1.5], abs=1e-3)
+
+
+def test_without_a_gpu_auto_estimates_in_torch():
+    assert choose_estimator(ClipConfig(), "cpu").estimator == "lucas_kanade"
+
+
+@pytest.mark.parametrize(
+    ("clip", "device", "why"),
+    [
+        (ClipConfig(flow=FlowConfig(estimator="nvof")), "cpu", "part of a GPU"),
+        (
+            ClipConfig(flow=FlowConfig(estimator="nvof"), length_rule="zoom"),
+            "cuda:0",
+            "blended after decoding",
+        ),
+    ],
+)
+def test_the_engine_by_name_is_refused_where_it_cannot_work(clip, device, why):
+    with pytest.raises(ConfigError, match=why):
+        choose_estimator(clip, device)
+
+
+def test_an_engine_that_cannot_be_loaded_says_why(caplog):
+    pytest.importorskip("nvidia.dali")
+    if torch.cuda.is_available():
+        pytest.skip("this machine may have an engine")
+    caplog.set_level("INFO")
+    assert choose_estimator(ClipConfig(size=(96, 96)), "cuda:0").estimator == "lucas_kanade"
+    assert "cannot be used for 96x96 pixels" in caplog.text
