@@ -16,9 +16,9 @@ CASES = {
     "convlstm": {"hidden_chans": (8, 8)},
     "crnn/test_resnet": {
         "hidden_widths": (32,),
-        "embedding_width": 16,
-        "lstm_width": 16,
-        "head_width": 16,
+        "embedding_width": 32,
+        "lstm_width": 32,
+        "head_width": 32,
     },
     "frame_pool/test_efficientnet": {},
     "frame_pool/test_vit": {"pooling": "attention"},
@@ -58,5 +58,20 @@ def random_inputs(model, *, batch_size=2, num_channels=5, num_frames=4, size=(32
         "num_valid_frames": torch.full((batch_size,), num_frames),
         "mel_image": picture(batch_size, 1, 24, size[1]),
         "audio_features": torch.randn(batch_size, 26, generator=generator) * 100,
+    }
+    return tuple(made[field] for field in model.batch_fields)
+
+
+def eight_clips(model, *, num_frames=3, size=(32, 32)):
+    """Inputs of eight clips that differ at a glance, and sound that tells them apart too."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(8, 5, num_frames, 2, 2, generator=generator) * 255
+    clip = torch.nn.functional.interpolate(coarse, (num_frames, *size), mode="trilinear").byte()
+    image = torch.nn.functional.interpolate(coarse[:, 0], size, mode="bilinear")[:, :1].byte()
+    made = {
+        "clip": clip,
+        "num_valid_frames": torch.full((8,), num_frames),
+        "mel_image": image,
+        "audio_features": torch.randn(8, 26, generator=generator) * 100,
     }
     return tuple(made[field] for field in model.batch_fields)
