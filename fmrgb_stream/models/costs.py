@@ -50,6 +50,7 @@ def model_cost(
     num_planes = len(resolve_channels(channels))
     with torch.device("meta"), torch.no_grad():
         model = create_model(name, num_classes=num_classes, channels=channels, **options).eval()
+        model.requires_grad_(requires_grad=False)  # else the counter follows gradients
         extras: dict[str, Tensor] = {
             "mel_image": torch.empty((1, 1, MEL_BANDS, size[1]), dtype=torch.uint8),
             "audio_features": torch.empty((1, NUM_AUDIO_FEATURES)),
