@@ -27,6 +27,7 @@ class ChannelEncoder(nn.Module):
         width: int,
         is_shared: bool,
         pretrained: bool = False,
+        freeze: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the encoders; `width` is D, the other arguments are those of `ImageBackbone`."""
@@ -35,7 +36,10 @@ class ChannelEncoder(nn.Module):
         read_by_each = [(Plane(),)] if is_shared else [(plane,) for plane in planes]
         self.encoders = nn.ModuleList(
             _PlaneEncoder(
-                ImageBackbone(backbone, read, pretrained=pretrained, options=options), width
+                ImageBackbone(
+                    backbone, read, pretrained=pretrained, freeze=freeze, options=options
+                ),
+                width,
             )
             for read in read_by_each
         )

@@ -29,6 +29,7 @@ class Seq2Seq(ClipModel):
         num_outputs: int,
         planes: Sequence[Plane],
         pretrained: bool = False,
+        freeze_backbone: bool = False,
         is_shared: bool = False,
         width: int = 256,
         num_heads: int = 8,
@@ -42,6 +43,7 @@ class Seq2Seq(ClipModel):
             num_outputs: K, classes or regression targets.
             planes: Name, mean and deviation of each of the C planes.
             pretrained: Load timm's weights, adapted to one plane.
+            freeze_backbone: Never train the backbones, nor their batch statistics.
             is_shared: One encoder for all planes.
             width: D, the states of every LSTM.
             num_heads: Of the attention.
@@ -55,6 +57,7 @@ class Seq2Seq(ClipModel):
             width=width,
             is_shared=is_shared,
             pretrained=pretrained,
+            freeze=freeze_backbone,
             options=backbone_options,
         )
         self.plane_code = nn.Parameter(torch.empty(len(planes), 1, width).normal_(std=0.02))

@@ -7,6 +7,7 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.models import create_model
 from fmrgb_stream.models.backbone import FrameEncoder, ImageBackbone
 from fmrgb_stream.models.stem import Plane
+from tests.support.models import random_inputs
 
 RGB = tuple(Plane(name=name) for name in ("red", "green", "blue"))
 # A convolutional one, a transformer that interpolates its positions, and some that cannot.
@@ -84,21 +85,32 @@ def test_pretrained_weights_of_another_shape_are_refused(weights_file):
         ImageBackbone("test_resnet", RGB, pretrained=True, options=options)
 
 
-def test_a_frozen_backbone_keeps_weights_and_batch_statistics_in_training():
-    model = create_model(
-        "crnn/test_resnet", num_classes=3, lstm_width=8, freeze_backbone=True
-    ).train()
-    before = {k: v.clone() for k, v in model.encoder.backbone.state_dict().items()}
-    clip = torch.randint(0, 256, (2, 5, 3, 32, 32), dtype=torch.uint8)
+FREEZABLE = (
+    "crnn",
+    "frame_pool",
+    "fusion/late",
+    "fusion/shared",
+    "multichannel",
+    "seq2seq",
+    "vivit",
+)
+
+
+@pytest.mark.parametrize("family", FREEZABLE)
+def test_a_frozen_backbone_keeps_weights_and_batch_statistics_in_training(family):
+    model = create_model(f"{family}/test_resnet", num_classes=3, freeze_backbone=True).train()
+    backbones = torch.nn.ModuleList(m for m in model.modules() if isinstance(m, ImageBackbone))
+    frozen = {id(p) for p in backbones.parameters()}
+    before = {k: v.clone() for k, v in backbones.state_dict().items()}
 
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
-    model(clip).square().sum().backward()
+    model(*random_inputs(model)).square().sum().backward()
     optimiser.step()
 
-    after = model.encoder.backbone.state_dict()
+    after = backbones.state_dict()
     assert any("running_mean" in name for name in after)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert all(p.grad is not None for p in model.embedding.parameters())
+    assert all(p.grad is not None for p in model.parameters() if id(p) not in frozen)
 
 
 def test_a_trained_backbone_does_not():
