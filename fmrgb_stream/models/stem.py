@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.amp.autocast_mode import is_autocast_available
 
 from fmrgb_stream.channels import FULL_SCALE
 
@@ -73,6 +72,6 @@ class ClipStem(nn.Module):
 
 def _autocast_dtype(device_type: str) -> torch.dtype | None:
     # The meta device, on which models are measured, has no autocast to ask.
-    if is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return None
