@@ -50,7 +50,8 @@ NETWORKS: Final[Mapping[str, Builder]] = MappingProxyType(
         "seq2seq": partial(Seq2Seq, SMALL_CNN),
         "slowfast_r18": partial(SlowFast, depths=(2, 2, 2, 2), has_bottleneck=False),
         "slowfast_r50": partial(SlowFast, depths=(3, 4, 6, 3)),
-        "slowfast_r101": partial(SlowFast, depths=(3, 4, 23, 3)),
+        # As published: its lateral connections see 5 frames.
+        "slowfast_r101": partial(SlowFast, depths=(3, 4, 23, 3), lateral_time_kernel=5),
         SMALL_CNN: partial(FramePool, SMALL_CNN),
         # S0's space transformer: 4 layers of 192 features on patches of 4 pixels.
         "vivit_tiny_patch4": partial(

@@ -8,6 +8,7 @@ H height, W width, D features, K outputs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -19,13 +20,13 @@ from fmrgb_stream.models.frames import repeat_valid_frames
 from fmrgb_stream.models.interface import ClipModel
 from fmrgb_stream.models.layers import classifier
 from fmrgb_stream.models.residual3d import ResidualStage, conv_norm_relu
+from fmrgb_stream.models.slowfast_weights import load_pytorchvideo
 from fmrgb_stream.models.stem import ClipStem, Plane
 
 SLOW_TIME_KERNELS: Final = (1, 1, 3, 3)
 """Per stage, Table 1 of the paper: the slow path sees time only in the last two."""
 FAST_TIME_KERNELS: Final = (3, 3, 3, 3)
 FAST_STEM_TIME_KERNEL: Final = 5
-LATERAL_TIME_KERNEL: Final = 7
 LATERAL_RATIO: Final = 2
 """A lateral connection has twice the fast path's channels."""
 
@@ -43,7 +44,9 @@ class SlowFast(ClipModel):
         width: int = 64,
         alpha: int = 4,
         beta_inverse: int = 8,
+        lateral_time_kernel: int = 7,
         drop_rate: float = 0.5,
+        published_weights: str | os.PathLike[str] | None = None,
     ) -> None:
         """Build both paths; the defaults are SlowFast-R50 8x8 (D = 2048 + 256).
 
@@ -55,7 +58,13 @@ class SlowFast(ClipModel):
             width: Channels of the slow path's first layer.
             alpha: The slow path sees every alpha-th frame.
             beta_inverse: The fast path has this many times fewer channels.
+            lateral_time_kernel: Fast frames that a lateral connection sees; odd.
             drop_rate: Dropout before the head.
+            published_weights: A local copy of PyTorchVideo's weights for this network; the first
+                layers are adapted to the planes, and the head stays new.
+
+        Raises:
+            ConfigError: `published_weights` are not those of this network.
         """
         super().__init__()
         self.alpha = alpha
@@ -66,7 +75,7 @@ class SlowFast(ClipModel):
         self.laterals, self.slow_stages, self.fast_stages = (nn.ModuleList() for _ in range(3))
         slow_chans, fast_chans = width, fast_width
         for stage, depth in enumerate(depths):
-            self.laterals.append(_lateral(fast_chans, alpha=alpha))
+            self.laterals.append(_lateral(fast_chans, alpha=alpha, time_kernel=lateral_time_kernel))
             make_stage = partial(
                 ResidualStage,
                 depth=depth,
@@ -84,6 +93,8 @@ class SlowFast(ClipModel):
             slow_chans, fast_chans = slow.num_features, fast.num_features
         self.num_features = slow_chans + fast_chans
         self.head = classifier(self.num_features, num_outputs, drop_rate=drop_rate)
+        if published_weights is not None:
+            load_pytorchvideo(self, published_weights, planes)
 
     def embed(self, clip_BCTHW: Tensor, num_valid_frames_B: Tensor | None = None) -> Tensor:
         """Pooled features of the slow and of the fast path, float [B, D]."""
@@ -104,11 +115,11 @@ def _path_stem(in_chans: int, width: int, *, time_kernel: int) -> nn.Sequential:
     )
 
 
-def _lateral(fast_chans: int, *, alpha: int) -> nn.Sequential:
+def _lateral(fast_chans: int, *, alpha: int, time_kernel: int) -> nn.Sequential:
     """Fast features at the slow path's frames: 0, alpha, 2 alpha, ..."""
     return conv_norm_relu(
         fast_chans,
         LATERAL_RATIO * fast_chans,
-        kernel=(LATERAL_TIME_KERNEL, 1, 1),
+        kernel=(time_kernel, 1, 1),
         stride=(alpha, 1, 1),
     )

@@ -26,14 +26,21 @@ def test_convolutions_cost_what_is_counted_by_hand():
     assert cost.num_parameters == 3 * 4 * 9 + 2 * 4 + 4 * 6 * 9 + 2 * 6 + 6 * 2 + 2
 
 
+@pytest.mark.parametrize(("name", "millions"), [("slowfast_r50", 34.57), ("slowfast_r101", 62.83)])
+def test_slowfast_is_as_large_as_published(name, millions):
+    """PyTorchVideo's model zoo, Kinetics-400, 8x8."""
+    cost = model_cost(name, num_classes=400, channels="rgb", num_frames=4, size=(32, 32))
+
+    assert round(cost.num_parameters / 1e6, 2) == millions
+
+
 def test_slowfast_costs_what_is_published():
-    """PyTorchVideo's model zoo, SLOWFAST_8x8_R50: 65.71 GFLOPs (multiply-adds), 34.57 M parameters."""
+    """The same table; its FLOPs are multiply-adds."""
     cost = model_cost(
         "slowfast_r50", num_classes=400, channels="rgb", num_frames=32, size=(256, 256)
     )
 
-    assert cost.num_macs / 1e9 == pytest.approx(65.71, rel=0.01)
-    assert cost.num_parameters / 1e6 == pytest.approx(34.57, rel=0.001)
+    assert round(cost.num_macs / 1e9, 2) == 65.71
 
 
 def test_the_table_has_a_row_for_each_model():
