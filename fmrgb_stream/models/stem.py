@@ -30,9 +30,11 @@ class HasMeanAndStd(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NeutralStats:
-    """For planes that were never measured: 0..1 becomes -2..2."""
+class Plane:
+    """One plane of a clip. One that was never measured goes from 0..1 to -2..2."""
 
+    name: str = ""
+    """As in `channels.py`; empty when it does not matter."""
     mean: float = 0.5
     std: float = 0.25
 
@@ -54,7 +56,8 @@ class ClipStem(nn.Module):
         """Normalise a clip.
 
         Args:
-            clip_BCTHW: uint8 0..255, or float planes 0..1 as `ClipConfig.dtype` gives them.
+            clip_BCTHW: uint8 0..255, or float planes 0..1 as `ClipConfig.dtype` gives them; pictures
+                [B, C, H, W] too.
 
         Returns:
             Same shape; in autocast's dtype where it is on, else in that of the buffers.
@@ -62,12 +65,13 @@ class ClipStem(nn.Module):
         unit = clip_BCTHW.to(self.mean.dtype)
         if clip_BCTHW.dtype == torch.uint8:
             unit = unit / FULL_SCALE
-        normalised = (unit - _on_plane_axis(self.mean)) * _on_plane_axis(self.inverse_std)
-        device_type = clip_BCTHW.device.type
-        if torch.is_autocast_enabled(device_type):
-            return normalised.to(torch.get_autocast_dtype(device_type))
-        return normalised
+        on_plane_axis = (1, -1, *[1] * (clip_BCTHW.ndim - 2))
+        normalised = (unit - self.mean.view(on_plane_axis)) * self.inverse_std.view(on_plane_axis)
+        return normalised.to(_autocast_dtype(clip_BCTHW.device.type) or normalised.dtype)
 
 
-def _on_plane_axis(values_C: Tensor) -> Tensor:
-    return values_C.view(1, -1, 1, 1, 1)
+def _autocast_dtype(device_type: str) -> torch.dtype | None:
+    # The meta device, on which models are measured, has no autocast to ask.
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return None

@@ -1,4 +1,4 @@
-"""This package's models by timm names: `timm.create_model("fmrgb_frame_pool_resnet18", ...)`.
+"""This package's models by timm names: `timm.create_model("fmrgb_crnn_resnet18", ...)`.
 
 timm finds them once `fmrgb_stream.models` is imported.
 """
@@ -12,7 +12,8 @@ import timm
 from torch import nn
 
 from fmrgb_stream.channels import CHANNELS
-from fmrgb_stream.models.registry import FAMILIES, TIMM_PREFIX, create_model
+from fmrgb_stream.models.families import FAMILIES, MIXTURE, NETWORKS
+from fmrgb_stream.models.registry import TIMM_PREFIX, create_model
 
 BACKBONES: Final = (
     "convnext_tiny",
@@ -25,16 +26,27 @@ BACKBONES: Final = (
     "resnet50",
 )
 """Each family is registered with these; `create_model` takes every timm backbone."""
+MIXTURES: Final = (f"{MIXTURE}/conv3d", f"{MIXTURE}/seq2seq", f"{MIXTURE}/slowfast_r18")
+"""S0's three."""
+NAMES: Final = (
+    *(f"{family}/{backbone}" for family in FAMILIES for backbone in BACKBONES),
+    *NETWORKS,
+    *MIXTURES,
+)
+"""Our names of all that is registered."""
+
+
+def timm_name(name: str) -> str:
+    """`crnn/resnet18` -> `fmrgb_crnn_resnet18`."""
+    return TIMM_PREFIX + name.replace("/", "_")
 
 
 def _timm_entrypoint(
-    family: str,
-    backbone: str,
+    name: str,
     *,
     pretrained: bool = False,
     num_classes: int = 1000,
     in_chans: int = len(CHANNELS),
-    drop_rate: float = 0.0,
     pretrained_cfg: object = None,
     pretrained_cfg_overlay: object = None,
     cache_dir: object = None,
@@ -43,23 +55,20 @@ def _timm_entrypoint(
     """What `timm.create_model` calls; the weights' place is the backbone's, so it is not used."""
     del pretrained_cfg, pretrained_cfg_overlay, cache_dir
     return create_model(
-        f"{family}/{backbone}",
+        name,
         num_classes=num_classes,
         in_chans=None if "channels" in options else in_chans,
         pretrained=pretrained,
-        drop_rate=drop_rate,
         **options,
     )
 
 
 def register_with_timm() -> None:
-    """Add every family and backbone to timm's registry."""
-    for family in FAMILIES:
-        for backbone in BACKBONES:
-            entrypoint: Any = partial(_timm_entrypoint, family, backbone)
-            entrypoint.__name__ = f"{TIMM_PREFIX}{family}_{backbone}"
-            entrypoint.__module__ = __name__
-            globals()[entrypoint.__name__] = (
-                entrypoint  # timm adds the name to this module's __all__
-            )
-            timm.models.register_model(entrypoint)
+    """Add every name to timm's registry."""
+    for name in NAMES:
+        entrypoint: Any = partial(_timm_entrypoint, name)
+        entrypoint.__name__ = timm_name(name)
+        entrypoint.__module__ = __name__
+        # timm adds the name to this module's __all__
+        globals()[entrypoint.__name__] = entrypoint
+        timm.models.register_model(entrypoint)

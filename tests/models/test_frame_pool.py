@@ -3,7 +3,7 @@ import torch
 
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.models import create_model
-from fmrgb_stream.models.frame_pool import repeat_valid_frames
+from fmrgb_stream.models.frames import repeat_valid_frames
 
 POOLINGS = ("mean", "attention")
 

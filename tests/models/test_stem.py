@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmrgb_stream.models.stem import ClipStem, NeutralStats
+from fmrgb_stream.models.stem import ClipStem, Plane
 from fmrgb_stream.shards.manifest import ChannelStats
 
 
@@ -24,7 +24,7 @@ def test_uint8_is_scaled_and_normalised_by_each_planes_own_statistics():
 
 def test_float_clips_are_taken_as_already_scaled():
     clip = torch.from_numpy(random_clip(1))
-    stem = ClipStem([NeutralStats()])
+    stem = ClipStem([Plane()])
 
     torch.testing.assert_close(stem(clip), stem(clip.float() / 255))
 
@@ -32,7 +32,7 @@ def test_float_clips_are_taken_as_already_scaled():
 def test_unknown_statistics_put_the_range_between_minus_two_and_two():
     ends = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2, 1, 1)
 
-    assert ClipStem([NeutralStats()])(ends).flatten().tolist() == [-2.0, 2.0]
+    assert ClipStem([Plane()])(ends).flatten().tolist() == [-2.0, 2.0]
 
 
 def test_a_plane_that_was_constant_in_training_stays_finite():
@@ -47,14 +47,14 @@ def test_under_autocast_the_planes_have_its_dtype():
     clip = torch.from_numpy(random_clip(2))
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = ClipStem([NeutralStats()] * 2)(clip)
+        out = ClipStem([Plane()] * 2)(clip)
 
     assert out.dtype == torch.bfloat16
 
 
 def test_statistics_travel_with_the_checkpoint():
     trained = ClipStem([ChannelStats(mean=0.3, std=0.2)])
-    fresh = ClipStem([NeutralStats()])
+    fresh = ClipStem([Plane()])
 
     fresh.load_state_dict(trained.state_dict())
 

@@ -5,25 +5,36 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from fmrgb_stream.training.losses import softrank_loss
+from fmrgb_stream.training.losses import cross_entropy_loss, mse_loss, softrank_loss
 
 NUM_PROCESSES = 2
 NUM_CLIPS = 6
+# Name -> loss, truth, which clips count, whether clips are compared with each other.
+LABELS = torch.tensor([0, 1, 1, 0, 1, 1])
+TARGETS = torch.randn(NUM_CLIPS, 2, generator=torch.Generator().manual_seed(1))
+UNEVEN = torch.tensor([True, True, True, False, False, True])
+ONE_SIDED = torch.tensor([True, True, False, False, False, False])
+CASES = {
+    "ranking": (softrank_loss, TARGETS, None, True),
+    "ranking with padding": (softrank_loss, TARGETS, UNEVEN, True),
+    "classes": (cross_entropy_loss, LABELS, None, False),
+    "classes with padding": (cross_entropy_loss, LABELS, UNEVEN, False),
+    "targets, and padding alone in one process": (mse_loss, TARGETS, ONE_SIDED, False),
+}
 
 
 def make_problem():
     torch.manual_seed(0)
-    model = torch.nn.Linear(3, 2)
-    return model, torch.randn(NUM_CLIPS, 3), torch.randn(NUM_CLIPS, 2)
+    return torch.nn.Linear(3, 2), torch.randn(NUM_CLIPS, 3)
 
 
 def one_rank(rank, folder):
-    """Run in a process of its own: the gradient of a loss that ranks all processes' clips."""
+    """Run in a process of its own: value and gradient of every case on its half of the clips."""
     import os
 
     from accelerate import Accelerator
 
-    from fmrgb_stream.training.gather import gather_with_gradient
+    from fmrgb_stream.training.gather import loss_over_processes
 
     os.environ |= {
         "RANK": str(rank),
@@ -34,38 +45,58 @@ def one_rank(rank, folder):
         "ACCELERATE_USE_CPU": "true",
     }
     accelerator = Accelerator(cpu=True)
-    model, inputs, targets = make_problem()
     own = slice(rank * NUM_CLIPS // NUM_PROCESSES, (rank + 1) * NUM_CLIPS // NUM_PROCESSES)
-    prepared = accelerator.prepare(model)
-    outputs, truth = gather_with_gradient(accelerator, prepared(inputs[own]), targets[own])
-    accelerator.backward(softrank_loss(outputs, truth))
-    torch.save(model.weight.grad, Path(folder) / f"rank-{rank}.pt")
+    found = {}
+    for name, (loss, truth, counts, ranks_clips) in CASES.items():
+        model, inputs = make_problem()
+        prepared = accelerator.prepare(model)  # gradients meet only while this object lives
+        value = loss_over_processes(
+            accelerator,
+            loss,
+            prepared(inputs[own]),
+            truth[own],
+            counts_B=None if counts is None else counts[own],
+            ranks_clips=ranks_clips,
+        )
+        accelerator.backward(value)
+        mean = accelerator.reduce(value.detach(), reduction="mean")
+        found[name] = {"value": mean, "gradient": model.weight.grad}
+    torch.save(found, Path(folder) / f"rank-{rank}.pt")
     accelerator.end_training()
 
 
-def test_one_process_ranks_its_own_batch():
+@pytest.mark.parametrize("name", CASES)
+def test_one_process_takes_the_loss_of_its_own_batch(name):
     from accelerate import Accelerator
 
-    from fmrgb_stream.training.gather import gather_with_gradient
+    from fmrgb_stream.training.gather import loss_over_processes
 
-    outputs, truth = torch.zeros(2, 1), torch.ones(2, 1)
+    loss, truth, counts, ranks_clips = CASES[name]
+    outputs = torch.randn(NUM_CLIPS, 2)
 
-    assert gather_with_gradient(Accelerator(), outputs, truth) == (outputs, truth)
+    value = loss_over_processes(
+        Accelerator(cpu=True), loss, outputs, truth, counts_B=counts, ranks_clips=ranks_clips
+    )
+
+    torch.testing.assert_close(value, loss(outputs, truth, counts))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP")
-def test_two_processes_get_the_gradient_of_one_with_all_clips(tmp_path):
+def test_two_processes_get_value_and_gradient_of_one_with_all_clips(tmp_path):
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    model, inputs, targets = make_problem()
-    softrank_loss(model(inputs), targets).backward()
 
     multiprocessing.spawn(one_rank, args=(str(tmp_path),), nprocs=NUM_PROCESSES)
 
-    for rank in range(NUM_PROCESSES):
-        gradient = torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True)
-        torch.testing.assert_close(gradient, model.weight.grad)
+    for name, (loss, truth, counts, _) in CASES.items():
+        model, inputs = make_problem()
+        wanted = loss(model(inputs), truth, counts)
+        wanted.backward()
+        for rank in range(NUM_PROCESSES):
+            found = torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True)[name]
+            torch.testing.assert_close(found["value"], wanted.detach())
+            torch.testing.assert_close(found["gradient"], model.weight.grad)
