@@ -60,7 +60,7 @@ def build_loader(
     tail: TailRule | None = None,
     num_workers: int | None = None,
     worker_kind: WorkerKind = "auto",
-    prefetch_batches: int = 3,
+    prefetch_batches: int = 2,
     on_bad_sample: BadSampleRule = "substitute",
     max_bad_fraction: float = 0.05,
     video_decoder: VideoDecoder = "auto",

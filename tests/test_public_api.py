@@ -20,7 +20,6 @@ HEAVY = (
     "matplotlib",
     "numpy",
     "nvidia",
-    "obstore",
     "pyarrow",
     "scipy",
     "timm",

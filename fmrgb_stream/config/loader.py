@@ -30,7 +30,7 @@ class LoaderConfig:
     this machine."""
     worker_kind: WorkerKind = "auto"
     """`process`, `thread`, or `auto`: processes where the system can (Linux)."""
-    prefetch_batches: int = 3
+    prefetch_batches: int = 2
     """Batches in the making ahead of the one handed out."""
     block_samples: int = 32
     """Consecutive samples that travel and are shuffled together."""

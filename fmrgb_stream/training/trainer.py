@@ -21,8 +21,8 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.sample import ClipBatch
 from fmrgb_stream.training.config import TrainConfig
 from fmrgb_stream.training.evaluation import predict, score, truth_of
-from fmrgb_stream.training.gather import gather_with_gradient
-from fmrgb_stream.training.losses import make_loss
+from fmrgb_stream.training.gather import loss_over_processes
+from fmrgb_stream.training.losses import make_loss, ranks_clips
 from fmrgb_stream.training.optimiser import learning_rate_at, make_optimiser
 from fmrgb_stream.training.progress import EpochMeter, TrainingBar
 from fmrgb_stream.training.records import EpochRecord, Evaluation, MetricsFile, TrainResult
@@ -138,7 +138,7 @@ class Run:
         self._config = config
         self._loss = make_loss(config)
         self._is_classification = config.loss == "cross_entropy"
-        self._ranks_batch = config.loss in ("pair", "softrank") and config.rank_axis == "batch"
+        self._ranks_clips = ranks_clips(config)
         self._model, self._optimiser = self.accelerator.prepare(
             model, make_optimiser(model, config)
         )
@@ -195,10 +195,14 @@ class Run:
             batch.clip.to(device, non_blocking=True),
             batch.num_valid_frames.to(device, non_blocking=True),
         )
-        truth = truth.to(device, non_blocking=True)
-        if self._ranks_batch:
-            outputs, truth = gather_with_gradient(self.accelerator, outputs, truth)
-        loss = self._loss(outputs, truth)
+        loss = loss_over_processes(
+            self.accelerator,
+            self._loss,
+            outputs,
+            truth.to(device, non_blocking=True),
+            counts_B=~batch.is_padding.to(device, non_blocking=True),
+            ranks_clips=self._ranks_clips,
+        )
         self.accelerator.backward(loss)
         if config.clip_grad_norm is not None:
             self.accelerator.clip_grad_norm_(self._model.parameters(), config.clip_grad_norm)
