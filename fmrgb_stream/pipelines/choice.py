@@ -92,7 +92,7 @@ def choose_pipeline(
         return ON_CPU
     if backend == "cpu":
         return PipelineChoice(backend="cpu", device=indexed)
-    problem = _why_no_dali(clip)
+    problem = _why_no_dali(clip, indexed)
     if problem is None:
         logger.info("clips are made by DALI on %s", indexed)
         return PipelineChoice(backend="dali", device=indexed)
@@ -194,14 +194,16 @@ def _indexed(device: str, world: WorldInfo) -> str | None:
     return f"cuda:{index}" if index < torch.cuda.device_count() else None
 
 
-def _why_no_dali(clip: ClipConfig) -> ConfigError | MissingExtraError | None:
-    from fmrgb_stream.pipelines.dali.library import has_dali
+def _why_no_dali(clip: ClipConfig, device: str) -> ConfigError | MissingExtraError | None:
+    from fmrgb_stream.pipelines.dali.library import check_device, has_dali
     from fmrgb_stream.pipelines.dali.settings import check_clip
 
     if not has_dali():
         return MissingExtraError("nvidia-dali", DALI_EXTRA, "backend='dali'")
     try:
         check_clip(clip)
+        if device != "cpu":
+            check_device(int(device.partition(":")[2]))
     except ConfigError as error:
         return error
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 
+from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.base import ClipPipeline
 from fmrgb_stream.sample import ClipBatch, ClipTask
 from fmrgb_stream.shards import RankTasks
@@ -32,7 +33,11 @@ class EpochStream:
         self._next_epoch = None
         try:
             for _ in range(self._tasks.steps_from(position)):
-                yield next(self._running)
+                batch = next(self._running, None)
+                if batch is None:
+                    # close() has ended it.
+                    raise LoaderClosed("the loader is closed; build a new one")
+                yield batch
             self._next_epoch = epoch + 1
         finally:
             if self._next_epoch is None or not self._pipeline.works_ahead:

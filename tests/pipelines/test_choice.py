@@ -18,11 +18,13 @@ ALONE = WorldInfo()
 def machine(monkeypatch):
     """Pretend to have so many GPUs, and DALI or not."""
 
-    def have(*, gpus, dali):
+    def have(*, gpus, dali, driver_suits=True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
         monkeypatch.setattr("fmrgb_stream.pipelines.dali.library.has_dali", lambda: dali)
+        if driver_suits:
+            monkeypatch.setattr("fmrgb_stream.pipelines.dali.library.check_device", lambda _: None)
 
     return have
 
@@ -38,6 +40,16 @@ def test_auto_takes_dali_where_there_is_a_gpu_and_dali(machine, caplog):
         assert chosen() == ("dali", "cuda:0")
         assert chosen(device="cuda:1") == ("dali", "cuda:1")
     assert caplog.records[0].message == "clips are made by DALI on cuda:0"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this GPU runs DALI")
+def test_where_dali_does_not_run_auto_takes_the_cpu_pipeline_and_names_the_cure(machine, caplog):
+    pytest.importorskip("nvidia.dali")
+    machine(gpus=1, dali=True, driver_suits=False)
+    assert chosen() == ("cpu", "cuda:0")
+    assert "DALI does not run on GPU 0" in caplog.text
+    with pytest.raises(ConfigError, match="dali-cu12 for an older one"):
+        chosen("dali")
 
 
 def test_auto_without_a_gpu_takes_the_cpu_and_says_so_once(machine, caplog):

@@ -51,8 +51,8 @@ def host_share(
     """Which part of each batch the host decodes, 0..1; the same on every rank.
 
     `nvdec` is 0 and `host` 1. The others decode the clips of `trial` in both ways first and, where
-    a process group is there, take the mean over its ranks. Without one, ranks cannot agree on what
-    they measured, and nothing is measured.
+    a process group is there, take the mean over its ranks, all of which have to come here. Without
+    one, ranks cannot agree on what they measured, and nothing is measured.
     """
     if not order.settings.has_pictures or decode in ("nvdec", "host"):
         return float(decode == "host" and order.settings.has_pictures)
@@ -65,7 +65,7 @@ def host_share(
             round(100 * share),
         )
         return share
-    rates = _mean_over_ranks(measure(order, trial()[:MAX_TRIAL_CLIPS]))
+    rates = _mean_over_ranks(measure(order, trial()[:MAX_TRIAL_CLIPS]), world)
     on_gpu = order.settings.device_id is not None
     share = choose_share(rates, decode, shares_cores=not on_gpu)
     logger.info(
@@ -161,8 +161,9 @@ def _has_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _mean_over_ranks(rates: DecodeRates) -> DecodeRates:
-    if not _has_group():
+def _mean_over_ranks(rates: DecodeRates, world: WorldInfo) -> DecodeRates:
+    # A loader of one rank alone must not wait for ranks that build none, group or not.
+    if world.world_size == 1:
         return rates
     gathered: list[DecodeRates] = [rates] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, rates)

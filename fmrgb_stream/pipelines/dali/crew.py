@@ -34,7 +34,8 @@ class PrepareCrew:
         self._order = order
         self._num_workers = num_workers
         self._num_ahead = num_ahead
-        self._host_share = host_share
+        self.host_share = host_share
+        """May be changed while it runs, for the batches that follow."""
         self._of_thread = threading.local()
         self._threads: set[threading.Thread] = set()
         self._executor: ThreadPoolExecutor | None = None
@@ -79,7 +80,7 @@ class PrepareCrew:
 
     def _submit(self, tasks: Sequence[ClipTask]) -> list[Future[ReadyClip | FailedClip]]:
         assert self._executor is not None, "batches() outside the run"
-        share = self._host_share
+        share = self.host_share
         try:
             return [
                 self._executor.submit(

@@ -6,9 +6,14 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from fmrgb_stream.errors import MissingExtraError
+from fmrgb_stream.errors import ConfigError, MissingExtraError
+
+CURE: Final = (
+    "Install the extra that fits the driver (dali-cu13, or dali-cu12 for an older one), or set "
+    "backend='cpu'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +56,28 @@ def load_dali() -> Dali:
         fn=fn,
         types=types,
     )
+
+
+def check_device(device_id: int | None) -> None:
+    """Have DALI run something on a GPU: that it is installed does not say that the driver suits it.
+
+    Args:
+        device_id: index of the GPU; None is the CPU, which always does.
+
+    Raises:
+        ConfigError: it does not run there.
+    """
+    dali = load_dali()
+
+    @dali.pipeline_def(batch_size=1, num_threads=1, device_id=device_id)
+    def nothing() -> Any:
+        device = "cpu" if device_id is None else "gpu"
+        return dali.fn.constant(idata=[0], device=device)
+
+    try:
+        graph = nothing()
+        graph.build()
+        graph.run()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"DALI does not run on GPU {device_id}: {reason}. {CURE}") from error

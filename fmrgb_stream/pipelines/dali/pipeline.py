@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 
@@ -24,6 +27,8 @@ from fmrgb_stream.pipelines.dali.settings import GraphSettings, check_clip
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.pipelines.waveform_span import WaveformSpan
 from fmrgb_stream.sample import ClipBatch, ClipTask
+
+logger = logging.getLogger(__name__)
 
 
 class DaliPipeline:
@@ -100,6 +105,7 @@ class DaliPipeline:
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
         self._lock = threading.RLock()
         self._is_closed = False
+        self._runs: weakref.WeakSet[Generator[ClipBatch]] = weakref.WeakSet()
 
     @property
     def works_ahead(self) -> bool:
@@ -118,7 +124,9 @@ class DaliPipeline:
             SampleError, DatasetError, StorageError: a bad sample, when the rule is `raise`.
         """
         self._check_open()
-        return self._run(tasks)
+        run = self._run(tasks)
+        self._runs.add(run)
+        return run
 
     def close(self) -> None:
         """Stop every thread and drop what is in the making. Safe to call twice."""
@@ -127,6 +135,10 @@ class DaliPipeline:
             crews = tuple(self._crews)
         for crew in crews:
             crew.stop()
+        for run in tuple(self._runs):
+            # Its graph holds threads and memory; one that runs in another thread ends by itself.
+            with contextlib.suppress(ValueError):
+                run.close()
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
@@ -148,7 +160,7 @@ class DaliPipeline:
             with self._lock:
                 self._crews.add(crew)
             try:
-                yield from self._replaying(crew.batches(tasks))
+                yield from self._replaying(crew, crew.batches(tasks))
                 if crew.failure is not None:
                     error, bad_samples = crew.failure
                     for bad in bad_samples:
@@ -158,7 +170,7 @@ class DaliPipeline:
                 with self._lock:
                     self._crews.discard(crew)
 
-    def _replaying(self, prepared: Iterator[ReadyBatch]) -> Generator[ClipBatch]:
+    def _replaying(self, crew: PrepareCrew, prepared: Iterator[ReadyBatch]) -> Generator[ClipBatch]:
         """Deliver all that is prepared; after an error of DALI, what was inside goes in again."""
         again: deque[ReadyBatch] = deque()
         while True:
@@ -170,7 +182,16 @@ class DaliPipeline:
             except GraphFailed as error:
                 # Its traceback would keep the failed graph and all its memory alive.
                 failure = error.with_traceback(None)
-                again = self._without_culprits([*run.in_flight, *again], failure)
+                in_flight = [*run.in_flight, *again]
+                again = self._without_culprits(in_flight, failure)
+                if self.host_share < 1 and _decodes_nothing(in_flight, again):
+                    logger.warning(
+                        "DALI refused every video of a batch, and the host decodes them all: from "
+                        "now on it does (%s). Is the GPU's decoder there? Containers need "
+                        "NVIDIA_DRIVER_CAPABILITIES with 'video'",
+                        failure,
+                    )
+                    crew.host_share = self.host_share = 1.0
             else:
                 return
 
@@ -179,10 +200,11 @@ class DaliPipeline:
         start = time.perf_counter()
         for batch, values in outputs:
             self._check_open()
+            made = self._maker.make(batch, values)
             self._count(batch, waited=time.perf_counter() - start)
             self._counters.look(ahead=len(run.in_flight), ready=0)
-            yield self._maker.make(batch, values)
-            del batch, values
+            yield made
+            del batch, values, made
             start = time.perf_counter()
 
     def _count(self, batch: ReadyBatch, *, waited: float) -> None:
@@ -211,6 +233,15 @@ class DaliPipeline:
             f"DALI failed on a batch of which every clip is good alone: {error}. Try "
             "decode='host', a smaller batch, or backend='cpu'"
         ) from error
+
+
+def _decodes_nothing(before: Sequence[ReadyBatch], after: Sequence[ReadyBatch]) -> bool:
+    """Whether a batch had videos for DALI to decode, and none is left after the culprits are out."""
+    for was, now in zip(before, after, strict=True):
+        counts = [sum(clip.fed.is_encoded for clip in batch.clips) for batch in (was, now)]
+        if counts[0] != counts[1]:
+            return counts[0] > 1 and counts[1] == 0
+    return False
 
 
 def _taken_from(batches: deque[ReadyBatch]) -> Iterator[ReadyBatch]:

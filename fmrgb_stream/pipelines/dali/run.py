@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.dali.feed import columns_of
 from fmrgb_stream.pipelines.dali.graph import build_graph, output_names
+from fmrgb_stream.pipelines.dali.library import CURE
 from fmrgb_stream.pipelines.dali.prepare import ReadyClip
 from fmrgb_stream.pipelines.dali.settings import GraphSettings
 
@@ -55,7 +57,13 @@ class GraphRun:
             GraphFailed: DALI refused a batch of `in_flight`.
             Exception: whatever the iterator of batches raised, after what came before it.
         """
-        graph = build_graph(self._settings, self._next_columns)
+        try:
+            graph = build_graph(self._settings, self._next_columns)
+        except _DALI_ERRORS as error:
+            raise ConfigError(
+                f"DALI cannot make its graph on {self._settings.device}: {_essence(str(error))}. "
+                f"{CURE}"
+            ) from error
         try:
             yield from self._run(graph)
         finally:
@@ -81,6 +89,8 @@ class GraphRun:
             batch = self.in_flight.popleft()
             num_delivered += 1
             failure = _scheduled(graph)
+            if self._error is not None and not isinstance(self._error, Exception):
+                raise self._error  # Ctrl-C does not wait for the batches before it
             yield batch, outputs
             del batch, outputs
             if failure is not None:
@@ -135,7 +145,7 @@ def _scheduled(graph: Any) -> GraphFailed | None:
 
 def _essence(message: str) -> str:
     """What DALI found, without the traceback of the graph and the places in its own source."""
-    found = message.rpartition("encountered:")[2].partition("C++ context")[0]
+    found = (message.rpartition("encountered:")[2] or message).partition("C++ context")[0]
     lines = (line.strip() for line in found.splitlines())
     return " ".join(line for line in lines if line and not line.startswith(_HEAD_LINES))
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+import torch.distributed as dist
 
 from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.distributed import WorldInfo
@@ -53,6 +54,19 @@ def test_both_rates_are_measured(caplog):
     assert rates.host > 1
     assert 0 < host_share(order_of("libvpx-vp9"), "hybrid", trial, world=ALONE) < 1
     assert "of each batch is decoded on the host" in caplog.text
+
+
+def test_a_loader_of_one_rank_waits_for_no_other(tmp_path, monkeypatch):
+    def gather(*_):
+        raise AssertionError("the other ranks build no loader")
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'g'}", rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(dist, "all_gather_object", gather)
+        share = host_share(order_of("libvpx-vp9"), "hybrid", trial, world=ALONE)
+    finally:
+        dist.destroy_process_group()
+    assert 0 < share < 1
 
 
 def test_on_the_cpu_auto_takes_one_or_the_other():

@@ -1,6 +1,7 @@
 """Whatever is wrong with a sample, every other one is delivered once, and the bad one is named."""
 
 import gc
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.errors import ConfigError, DecodeError, FmrgbError, TooManyBadSamples
 from fmrgb_stream.pipelines.dali import isolate as isolation
+from fmrgb_stream.pipelines.dali import prepare
 from tests.support.dali import dali_pipeline, tasks
 from tests.support.encoded import AUDIO_RATE, VideoOptions, encoded_sample
 from tests.support.media import noisy, numbered_frames, read_numbers, tone
@@ -228,3 +230,50 @@ def test_memory_stays_flat_over_two_hundred_failures(samples):
         sizes.append(resident_bytes())
     # The first rounds fill the pools of DALI, FFmpeg and the allocator; a leak fills on.
     assert np.diff(sizes).min() < 51 * 10_000, np.diff(sizes) / 51
+
+
+def test_a_decoder_that_decodes_nothing_is_given_up_and_told_once(monkeypatch, caplog):
+    # DALI's CPU decoder takes no H.264, as a GPU without its video library takes nothing.
+    monkeypatch.setattr(prepare, "can_decode", lambda _info, _settings: True)
+    frames = numbered_frames(20, width=160, height=64)
+    h264 = [encoded_sample(frames, sample_id=i) for i in range(NUM_SAMPLES)]
+    pipe = dali_pipeline(h264, replace(CLIP, channels="rgb"))
+    batches = delivered(pipe)
+    assert [i for batch in batches for i in batch.sample_ids.tolist()] == list(range(NUM_SAMPLES))
+    assert not any(batch.is_substitute.any() for batch in batches)
+    assert caplog.text.count("DALI refused every video of a batch") == 1
+    assert pipe.host_share == 1.0
+
+
+def test_closing_lets_go_of_the_graph_of_an_iterator_that_is_held(samples):
+    pipe = dali_pipeline(samples, CLIP)
+    batches = pipe.batches(tasks(*BATCHES))
+    next(batches)
+    pipe.close()
+    assert batches.gi_frame is None
+
+
+def test_ctrl_c_does_not_wait_for_the_batches_before_it(samples):
+    def interrupted():
+        yield from tasks(*BATCHES[:2])
+        raise KeyboardInterrupt
+
+    pipe = dali_pipeline(samples, CLIP, prefetch_batches=1)
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        seen.extend(pipe.batches(interrupted()))
+    assert len(seen) < 2
+    pipe.close()
+
+
+def test_waiting_counts_what_is_made_after_the_graph(samples, monkeypatch):
+    pipe = dali_pipeline(samples, CLIP)
+    make = pipe._maker.make
+
+    def slow(*arguments):
+        time.sleep(0.2)
+        return make(*arguments)
+
+    monkeypatch.setattr(pipe._maker, "make", slow)
+    delivered(pipe)
+    assert pipe.counts().wait_seconds > 0.2 * len(BATCHES)
