@@ -11,14 +11,13 @@ from PIL import Image
 from scipy import signal
 
 from fmrgb_stream.config import ClipConfig, MelConfig
-from fmrgb_stream.pipelines.cpu.mel import audio_plane
 from fmrgb_stream.pipelines.cpu.sound import SoundReader
 from fmrgb_stream.pipelines.seed_planes import (
     seed_mel_planes,
     seed_simple_values,
     seed_windows,
 )
-from tests.support.clips import assert_clips_close
+from tests.support.clips import assert_clips_close, audio_plane
 from tests.support.encoded import AUDIO_RATE, encoded_sample, planned_clip
 
 mpl.use("agg")

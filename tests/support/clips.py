@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fmrgb_stream.channels import FLOW_PLANES, MEL, PICTURE_PLANES
+from fmrgb_stream.pipelines.cpu.mel import write_audio_plane
 
 MEAN_TOLERANCE = {
     # Grey levels of 255, mean of the absolute difference over one frame.
@@ -44,3 +45,10 @@ def angle_between(flow_2HW, reference_2HW, *, min_pixels: float = 0.5):
     moving = np.hypot(*reference) >= min_pixels
     angles = np.arctan2(flow[1], flow[0]) - np.arctan2(reference[1], reference[0])
     return np.degrees(np.abs((angles[moving] + np.pi) % (2 * np.pi) - np.pi))
+
+
+def audio_plane(sound, planned, clip):
+    """float32 [T, H, W]: the audio plane of a clip, as the CPU pipeline writes it."""
+    plane_THW = np.full((len(planned.plan.frame_indices), *clip.size), np.nan, np.float32)
+    write_audio_plane(sound, planned, clip, plane_THW)
+    return plane_THW

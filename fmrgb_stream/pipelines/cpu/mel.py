@@ -39,22 +39,6 @@ def load_libraries(clip: ClipConfig) -> None:
         load_librosa()
 
 
-def audio_plane(
-    sound: SoundReader, planned: PlannedClip, clip: ClipConfig
-) -> NDArray[np.float32] | None:
-    """float32 [T, H, W] in 0..1, or None when the plane is 0 (no sound, nothing but padding).
-
-    Raises:
-        DecodeError: the audio member cannot be decoded.
-    """
-    is_shown = planned.plan.frame_indices >= 0
-    if not planned.sample.info.has_audio or not is_shown.any():
-        return None
-    planes_THW = np.empty((len(is_shown), *clip.size), np.float32)
-    write_audio_plane(sound, planned, clip, planes_THW)
-    return planes_THW
-
-
 def write_audio_plane(
     sound: SoundReader,
     planned: PlannedClip,
