@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlparse
 
 from fmrgb_stream.errors import AccessDenied, ConfigError, ShardNotFound, StorageError
+from fmrgb_stream.storage.counts import ReadCounts, ReadMeter
 
 _LOCAL_SCHEMES: Final = ("", "file")
 _OPEN_FILES: Final = 64
@@ -38,6 +39,7 @@ class Store:
             )
         self._folder = _local_folder(self.url)
         self._pid = os.getpid()
+        self._meter = ReadMeter()
         self._lock = threading.Lock()
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()
 
@@ -60,9 +62,11 @@ class Store:
         """
         self._check_process()
         try:
-            return (self._folder / path).read_bytes()
+            content = (self._folder / path).read_bytes()
         except OSError as error:
             raise self._translate(error, path) from error
+        self._meter.read(len(content))
+        return content
 
     def read_range(self, path: str, *, start: int, length: int) -> bytes:
         """`length` bytes of one object from byte `start`.
@@ -86,7 +90,12 @@ class Store:
                 f"asked for {length} bytes from byte {start}, got {len(content)}",
                 url=self.url_of(path),
             )
+        self._meter.read(length)
         return content
+
+    def counts(self) -> ReadCounts:
+        """What this store has read in this process."""
+        return self._meter.counts()
 
     def url_of(self, path: str) -> str:
         """The full URL of one object, for messages."""
