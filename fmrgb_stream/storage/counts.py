@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,15 @@ class ReadCounts:
         return _counts(a - b for a, b in zip(astuple(self), astuple(other), strict=True))
 
 
+NOTHING_READ: Final = ReadCounts()
+
+
 class ReadMeter:
     """Counts the reads of one store. Safe to use from many threads."""
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self._counts = ReadCounts()
+        self._counts = NOTHING_READ
         self._lock = threading.Lock()
 
     def add(self, counts: ReadCounts) -> None:
