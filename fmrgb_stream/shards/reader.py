@@ -15,7 +15,7 @@ import numpy as np
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
 from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, Manifest, SplitEntry
-from fmrgb_stream.storage import Store
+from fmrgb_stream.storage import ReadCounts, Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +60,10 @@ class ShardReader:
     def num_samples(self) -> int:
         """Samples of the split."""
         return self._first_sample[-1]
+
+    def read_counts(self) -> ReadCounts:
+        """What was read in this process, sidecars included."""
+        return self._store.counts()
 
     def describe(self, sample_id: int) -> tuple[str, str]:
         """(shard URL, key) of a sample, for messages; `row N` where the sidecar cannot be read."""

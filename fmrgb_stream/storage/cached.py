@@ -18,6 +18,7 @@ from typing import Final
 
 from fmrgb_stream.errors import RangesUnsupported, ShardCorrupt
 from fmrgb_stream.storage.cache import CachedFile, CacheEntry, NodeCache
+from fmrgb_stream.storage.counts import ReadCounts
 from fmrgb_stream.storage.places import (
     SIDECAR_CACHE_BYTES,
     CacheSettings,
@@ -68,7 +69,7 @@ class CachedObjects:
         file = self._file(path)
         if file is None:
             return self._remote.read_range(path, start=start, length=length)
-        self._remote.counters.add(hits=1)
+        self._remote.meter.add(ReadCounts(num_cache_hits=1))
         return file.read(start, length)
 
     def forget(self, path: str) -> None:

@@ -1,57 +1,65 @@
-"""What a store has fetched so far."""
+"""What reading has cost so far: one record that adds up over threads, processes and ranks."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StorageCounts:
-    """Sums of one process, since its store was opened. Local roots count nothing."""
+class ReadCounts:
+    """What was asked of a dataset's storage. Sums and differences are counts again."""
 
-    num_requests: int = 0
-    """Rounds of requests for parts of objects."""
     num_bytes: int = 0
-    """Bytes of the parts that arrived whole."""
+    """Bytes that came from storage; what a cache on this machine gave is not among them."""
+    num_requests: int = 0
+    """Reads of a whole object or of one range, each attempt counted once."""
     num_retries: int = 0
-    """Rounds that were repeated."""
+    """Attempts after the first."""
     num_cache_hits: int = 0
-    """Ranges that were read from the node's cache."""
-    num_refetches: int = 0
-    """Samples that were read again because of a checksum."""
+    """Reads that a cache on this machine answered."""
 
-    def __sub__(self, earlier: StorageCounts) -> StorageCounts:
-        """What came to it since an earlier snapshot."""
-        names = [field.name for field in fields(self)]
-        return StorageCounts(**{n: getattr(self, n) - getattr(earlier, n) for n in names})
+    def __add__(self, other: ReadCounts) -> ReadCounts:
+        """Both together."""
+        return _counts(a + b for a, b in zip(astuple(self), astuple(other), strict=True))
+
+    def __sub__(self, other: ReadCounts) -> ReadCounts:
+        """What came since."""
+        return _counts(a - b for a, b in zip(astuple(self), astuple(other), strict=True))
 
 
-class StorageCounters:
-    """Counts from any number of threads."""
+NOTHING_READ: Final = ReadCounts()
+
+
+class ReadMeter:
+    """Counts the reads of one store. Safe to use from many threads."""
 
     def __init__(self) -> None:
-        """Start at zero."""
-        self._counts = StorageCounts()
+        """Start at nothing."""
+        self._counts = NOTHING_READ
         self._lock = threading.Lock()
 
-    def add(
-        self, *, requests: int = 0, num_bytes: int = 0, retries: int = 0, hits: int = 0,
-        refetches: int = 0,
-    ) -> None:  # fmt: skip
-        """Add to some of them."""
+    def add(self, counts: ReadCounts) -> None:
+        """Count what was just read."""
         with self._lock:
-            counts = self._counts
-            self._counts = replace(
-                counts,
-                num_requests=counts.num_requests + requests,
-                num_bytes=counts.num_bytes + num_bytes,
-                num_retries=counts.num_retries + retries,
-                num_cache_hits=counts.num_cache_hits + hits,
-                num_refetches=counts.num_refetches + refetches,
-            )
+            self._counts += counts
 
-    def snapshot(self) -> StorageCounts:
-        """The counts now."""
-        with self._lock:
-            return self._counts
+    def read(self, num_bytes: int) -> None:
+        """Count one request that was answered at once."""
+        self.add(ReadCounts(num_bytes=num_bytes, num_requests=1))
+
+    def counts(self) -> ReadCounts:
+        """All so far."""
+        return self._counts
+
+
+def _counts(values: Iterable[int]) -> ReadCounts:
+    num_bytes, num_requests, num_retries, num_cache_hits = values
+    return ReadCounts(
+        num_bytes=num_bytes,
+        num_requests=num_requests,
+        num_retries=num_retries,
+        num_cache_hits=num_cache_hits,
+    )

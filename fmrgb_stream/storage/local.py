@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fmrgb_stream.errors import AccessDenied, ShardNotFound, ShardUnreadable, StorageError
+from fmrgb_stream.storage.counts import ReadMeter
 
 _OPEN_FILES: Final = 64
 """Kept open by one store, so that a dataset of many shards does not use up a process's files."""
@@ -21,8 +22,9 @@ _OPEN_FILES: Final = 64
 class LocalObjects:
     """One folder. Safe to share between threads, not across a fork."""
 
-    def __init__(self, folder: Path, *, shown: str) -> None:
+    def __init__(self, folder: Path, *, shown: str, meter: ReadMeter) -> None:
         """Take the folder and its name for messages; nothing is read yet."""
+        self._meter = meter
         self._folder = folder
         self._shown = shown.rstrip("/")
         self._lock = threading.Lock()
@@ -31,16 +33,20 @@ class LocalObjects:
     def read(self, path: str) -> bytes:
         """All bytes of one file."""
         try:
-            return (self._folder / path).read_bytes()
+            content = (self._folder / path).read_bytes()
         except OSError as error:
             raise self._translate(error, path) from error
+        self._meter.read(len(content))
+        return content
 
     def read_range(self, path: str, *, start: int, length: int) -> bytes:
         """Bytes from `start` on; fewer than `length` at the end of the file."""
         try:
-            return self._file(path).read(start, length)
+            content = self._file(path).read(start, length)
         except OSError as error:
             raise self._translate(error, path) from error
+        self._meter.read(len(content))
+        return content
 
     def size(self, path: str) -> int:
         """Bytes of one file."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fmrgb_stream.errors import RangesUnsupported, ShardUnreadable
 from fmrgb_stream.storage.client import check_fork, open_client, trouble_of
-from fmrgb_stream.storage.counts import StorageCounters
+from fmrgb_stream.storage.counts import ReadCounts, ReadMeter
 from fmrgb_stream.storage.retry import RetryPolicy, Trouble, retried
 from fmrgb_stream.storage.urls import Location
 
@@ -63,13 +63,11 @@ class RemoteObjects:
     Nothing is loaded or connected before the first request.
     """
 
-    def __init__(
-        self, location: Location, *, policy: RetryPolicy, counters: StorageCounters
-    ) -> None:
+    def __init__(self, location: Location, *, policy: RetryPolicy, meter: ReadMeter) -> None:
         """Take the root; nothing is asked yet."""
         self.location = location
         self.policy = policy
-        self.counters = counters
+        self.meter = meter
         self.expected: dict[str, Expected] = {}
         self._client: ObjectStore | None = None
         self._pins: dict[str, Pin] = {}
@@ -162,7 +160,7 @@ class RemoteObjects:
             policy=self.policy,
             url=self.url_of(path),
             refresh=self.refresh,
-            count_retry=partial(self.counters.add, retries=1),
+            count_retry=partial(self.meter.add, ReadCounts(num_retries=1, num_requests=1)),
         )
 
     def _head(self, path: str) -> Pin:
@@ -192,7 +190,7 @@ class RemoteObjects:
         wanted = pin.size if bounds is None else min(bounds[1], pin.size) - bounds[0]
         if len(content) != wanted:
             raise Trouble("passing", f"{len(content)} bytes came instead of {wanted}")
-        self.counters.add(requests=1, num_bytes=len(content))
+        self.meter.read(len(content))
         return content
 
     def _pinned(self, path: str, meta: Any) -> Pin:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fmrgb_stream.errors import ConfigError, ShardUnreadable
-from fmrgb_stream.storage.counts import StorageCounters, StorageCounts
+from fmrgb_stream.storage.counts import ReadCounts, ReadMeter
 from fmrgb_stream.storage.local import LocalObjects
 from fmrgb_stream.storage.places import CacheSettings
 from fmrgb_stream.storage.retry import RetryPolicy
@@ -57,19 +57,17 @@ class Store:
         self.url = self._location.shown
         """The root for messages: without options and secrets."""
         self._pid = os.getpid()
-        self._counters = StorageCounters()
+        self._meter = ReadMeter()
         self._remote: RemoteObjects | None = None
         self._objects: _Objects
         if self._location.is_local:
-            self._objects = LocalObjects(self._location.folder, shown=self.url)
+            self._objects = LocalObjects(self._location.folder, shown=self.url, meter=self._meter)
         else:
             # What only buckets need, decode processes of a local dataset do without.
             from fmrgb_stream.storage.cached import CachedObjects
             from fmrgb_stream.storage.remote import RemoteObjects
 
-            self._remote = RemoteObjects(
-                self._location, policy=self._policy, counters=self._counters
-            )
+            self._remote = RemoteObjects(self._location, policy=self._policy, meter=self._meter)
             self._objects = CachedObjects(self._remote, cache or CacheSettings())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -132,13 +130,12 @@ class Store:
 
         A cached copy is dropped.
         """
-        self._counters.add(refetches=1)
         self._objects.forget(path)
         return self.read_range(path, start=start, length=length)
 
-    def counts(self) -> StorageCounts:
-        """What this process has fetched from a remote root."""
-        return self._counters.snapshot()
+    def counts(self) -> ReadCounts:
+        """What this store has read in this process."""
+        return self._meter.counts()
 
     def url_of(self, path: str) -> str:
         """The full URL of one object, for messages."""
