@@ -9,8 +9,8 @@ A read passes through these files:
     5. client.py   obstore, and what its errors mean; urls.py says what to open
 """
 
-from fmrgb_stream.storage.counts import ReadCounts
+from fmrgb_stream.storage.counts import NOTHING_READ, ReadCounts, ReadMeter
 from fmrgb_stream.storage.places import CacheSettings
 from fmrgb_stream.storage.store import Store
 
-__all__ = ["CacheSettings", "ReadCounts", "Store"]
+__all__ = ["NOTHING_READ", "CacheSettings", "ReadCounts", "ReadMeter", "Store"]

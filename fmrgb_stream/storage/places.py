@@ -24,6 +24,12 @@ class CacheSettings:
     """For shards and sidecars; None keeps sidecars only, in a private folder for temporary files."""
     max_bytes: int = DEFAULT_CACHE_BYTES
 
+    @classmethod
+    def of(cls, folder: str | os.PathLike[str] | None, max_bytes: int) -> CacheSettings:
+        """The settings for a folder as a user names it; None is no cache of shards."""
+        path = None if folder is None else Path(folder).expanduser().absolute()
+        return cls(folder=path, max_bytes=max_bytes)
+
     def __post_init__(self) -> None:
         """Check the size.
 
