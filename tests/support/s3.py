@@ -9,8 +9,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tests.support.processes import are_gone
 from tests.support.ports import free_port
+from tests.support.processes import are_gone
 
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexamplesecret"
 
