@@ -1,6 +1,7 @@
-"""moto's S3 server as a process of its own, and the credentials it takes."""
+"""moto's S3 server as a process of its own; it checks signatures, as a real one does."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,84 +11,102 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.ports import free_port
-from tests.support.processes import are_gone
 
-KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexamplesecret"
+REGION = "us-east-1"
+BUCKET = "bucket"
+_SETUP_REQUESTS = 4
+"""Those that come before moto begins to ask who is there."""
+_ALLOW = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 
 
 class S3Server:
-    """A running server; `endpoint` is its address, `pid` its process."""
+    """A running S3 server with one bucket and one user."""
 
-    def __init__(self, process, port):
-        self._process = process
-        self.pid = process.pid
-        self.endpoint = f"http://127.0.0.1:{port}"
+    def __init__(self, endpoint, key, secret, pids):
+        self.endpoint, self.key, self.secret = endpoint, key, secret
+        self._pids = list(pids)
 
-    def url(self, path):
-        return f"s3://{path}?endpoint={self.endpoint}&region=us-east-1"
+    def url(self, prefix, *, anonymous=False):
+        options = f"endpoint={self.endpoint}&region={REGION}"
+        return f"s3://{BUCKET}/{prefix}?{options}" + "&anonymous=true" * anonymous
+
+    def environment(self):
+        return {"AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret}
+
+    def client(self):
+        import boto3
+
+        return boto3.client("s3", **_login(self.endpoint, self.key, self.secret))
+
+    def sizes(self, prefix=""):
+        """Bytes by key, as another client sees them."""
+        pages = self.client().get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=BUCKET, Prefix=prefix)
+        return {o["Key"]: o["Size"] for page in found for o in page.get("Contents", [])}
 
     def stop(self):
-        """Nothing of it runs any more, and connections stay open unanswered."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Nothing of it runs any more; its connections stay open, unanswered."""
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP)
 
     def go_on(self):
-        os.kill(self.pid, signal.SIGCONT)
-
-    def make_bucket(self, name):
-        request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT", headers=_AUTH)
-        urllib.request.urlopen(request, timeout=10).close()
-
-
-# moto looks at the form of it alone.
-_AUTH = {
-    "Authorization": (
-        f"AWS4-HMAC-SHA256 Credential={KEY}/20200101/us-east-1/s3/aws4_request, "
-        "SignedHeaders=host, Signature=00"
-    )
-}
+        for pid in self._pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
 def moto_server():
-    """Start it and wait until it answers."""
+    """Start it, wait until it answers, make user and bucket."""
     port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": str(_SETUP_REQUESTS)},
     )
-    server = S3Server(process, port)
     try:
-        _wait_for(server.endpoint, process)
-        yield server
+        wait_for(f"{endpoint}/moto-api/data.json", process)
+        key, secret = _make_user_and_bucket(endpoint)
+        yield S3Server(endpoint, key, secret, [process.pid])
     finally:
-        process.send_signal(signal.SIGCONT)
         process.kill()
         process.wait()
-        assert are_gone([process.pid])
 
 
-def _wait_for(endpoint, process, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, "the server has ended"
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=5).close()
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{endpoint} does not answer")
-
-
-def list_keys(endpoint, bucket):
-    """Sizes by key, by boto3."""
+def _make_user_and_bucket(endpoint):
     import boto3
 
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="us-east-1",
-    )
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
+    login = _login(endpoint, "setup", "setup")
+    users = boto3.client("iam", **login)
+    users.create_user(UserName="user")
+    made = users.create_access_key(UserName="user")["AccessKey"]
+    users.put_user_policy(UserName="user", PolicyName="all", PolicyDocument=json.dumps(_ALLOW))
+    boto3.client("s3", **login).create_bucket(Bucket=BUCKET)
+    return made["AccessKeyId"], made["SecretAccessKey"]
+
+
+def _login(endpoint, key, secret):
+    return {
+        "endpoint_url": endpoint,
+        "region_name": REGION,
+        "aws_access_key_id": key,
+        "aws_secret_access_key": secret,
+    }
+
+
+def wait_for(url, process=None, seconds=30):
+    """Wait until a server answers."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process is not None:
+            assert process.poll() is None, "the server has ended"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return  # it answers
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"{url} does not answer")
