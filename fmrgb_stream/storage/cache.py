@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -176,8 +177,10 @@ class NodeCache:
     def _reserved(self, entry: CacheEntry, part: Path) -> int | None:
         """A file of the entry's size, its blocks taken; None where the limit forbids."""
         part.unlink(missing_ok=True)  # of a process that died
-        limits = {"folder": self.folder, "max_bytes": self._max_bytes, "needed": entry.size}
-        if not make_room(**limits, idle_seconds=self._idle_seconds):
+        room = partial(
+            make_room, folder=self.folder, max_bytes=self._max_bytes, needed=entry.size
+        )
+        if not room(idle_seconds=self._idle_seconds):
             return None
         for is_last in (False, True):
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -189,7 +192,7 @@ class NodeCache:
                 if is_last or error.errno not in _DISK_FULL:
                     raise
                 # The disk is smaller than the limit: whatever nobody has open may go.
-                make_room(**limits, idle_seconds=0.0, is_forced=True)
+                room(idle_seconds=0.0, is_forced=True)
             else:
                 return descriptor
         return None
