@@ -39,7 +39,7 @@ def test_two_endpoints_are_two_places():
     [
         ("ftp://host/x", "scheme 'ftp'"),
         ("s3:///x", "bucket is missing"),
-        ("s3://bucket/x?endpont=1", r"\['endpont'\] are not known; allowed: anonymous"),
+        ("s3://bucket/x?place=1", r"\['place'\] are not known; allowed: anonymous"),
         ("s3://bucket/x?anonymous=perhaps", "true or false"),
         ("s3://bucket/x?endpoint=host:9000", "http://"),
         (f"s3://key:{SECRET}@bucket/x", "environment"),
