@@ -179,7 +179,13 @@ class ClipLoader:
             trial=lambda: next(self._tasks.batches(EpochPlace())),
         )
         self._stream = EpochStream(self._pipeline, self._tasks)
-        log = open_log(dataset.sources, order=dataset.fingerprint, config=config, world=world)
+        log = open_log(
+            dataset.sources,
+            order=dataset.fingerprint,
+            is_mixture=dataset.is_mixture,
+            config=config,
+            world=world,
+        )
         self._deliveries = Deliveries(dataset.sources, log)
 
     @property

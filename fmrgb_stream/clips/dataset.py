@@ -39,6 +39,11 @@ class OpenDataset:
     """Of the order: changes with data, weights, and every setting that changes the order."""
 
     @property
+    def is_mixture(self) -> bool:
+        """Whether epochs follow on from each other, in the middle of passes."""
+        return isinstance(self.order, MixtureOrder)
+
+    @property
     def num_samples(self) -> int:
         """Samples of all sources."""
         return sum(source.num_samples for source in self.sources)

@@ -50,12 +50,19 @@ class SourceInfo:
 
 
 def open_log(
-    sources: Sequence[SourceInfo], *, order: str, config: LoaderConfig, world: WorldInfo
+    sources: Sequence[SourceInfo],
+    *,
+    order: str,
+    is_mixture: bool,
+    config: LoaderConfig,
+    world: WorldInfo,
 ) -> AuditLog | None:
     """The log that the settings ask for (see `AuditLog`)."""
     if config.audit_log is None:
         return None
-    return AuditLog(config.audit_log, sources, order=order, config=config, world=world)
+    return AuditLog(
+        config.audit_log, sources, order=order, is_mixture=is_mixture, config=config, world=world
+    )
 
 
 class AuditLog:
@@ -67,6 +74,7 @@ class AuditLog:
         sources: Sequence[SourceInfo],
         *,
         order: str,
+        is_mixture: bool,
         config: LoaderConfig,
         world: WorldInfo,
     ) -> None:
@@ -76,6 +84,7 @@ class AuditLog:
             folder: is made if it is not there.
             sources: what the loader reads.
             order: fingerprint of the order.
+            is_mixture: whether epochs of the order follow on from each other.
             config: how it is ordered.
             world: this process among others.
 
@@ -103,6 +112,7 @@ class AuditLog:
             seed=config.seed,
             tail=config.tail,
             order=order,
+            is_mixture=is_mixture,
             sources=[asdict(source) | {"url": _location(source.url)} for source in sources],
         )
 
