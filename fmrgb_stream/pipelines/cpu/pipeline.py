@@ -105,7 +105,7 @@ class CpuPipeline:
         self._quarantine = quarantine
         self._has_labels = has_labels
         self._num_targets = num_targets
-        self._counters = Counters(num_batches_limit=prefetch_batches)
+        self._counters = Counters(num_workers=num_workers, num_batches_limit=prefetch_batches)
         self._is_closed = False
         self._crews: set[Crew] = set()
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
