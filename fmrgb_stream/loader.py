@@ -40,7 +40,8 @@ from fmrgb_stream.sample import ClipBatch
 from fmrgb_stream.shards import EpochCursor, RankTasks
 from fmrgb_stream.shards.audit_log import open_log
 from fmrgb_stream.shards.position import EpochPlace, EpochPosition
-from fmrgb_stream.storage import Store
+from fmrgb_stream.storage import CacheSettings, Store
+from fmrgb_stream.storage.places import DEFAULT_CACHE_BYTES
 
 
 def build_loader(
@@ -64,6 +65,8 @@ def build_loader(
     video_decoder: VideoDecoder = "auto",
     decode: DecodePlace = "auto",
     verify_checksums: bool = True,
+    cache_dir: Root | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     audit_log: Root | None = None,
     world: WorldInfo | None = None,
 ) -> ClipLoader:
@@ -75,7 +78,7 @@ def build_loader(
     and with what a dropped tail left. Order and resume are as with one dataset.
 
     Args:
-        root: Folder (or file:// URL) that holds manifest.json.
+        root: Folder or URL (file, s3, gs, az, http, https) that holds manifest.json.
         sources: Instead of root, [(root, weight), ...] to mix; roots alone take every clip once an
             epoch. Classes, targets and sound rate must be the same.
         split: One of the manifest's splits.
@@ -97,6 +100,8 @@ def build_loader(
         video_decoder: `auto`, or one by name.
         decode: With DALI, where: `nvdec`, `host`, `hybrid`, or `auto`, by a short trial.
         verify_checksums: Check every member against the index.
+        cache_dir: Folder on this machine where shards of a remote root are kept, for all processes.
+        cache_bytes: At most so much is kept there; 64 GiB by default.
         audit_log: Folder to note the id of every delivered clip in, for `fmrgb audit`.
         world: This process among others; None reads RANK, WORLD_SIZE, LOCAL_RANK.
 
@@ -124,7 +129,8 @@ def build_loader(
     roots, weights = list_sources(root, sources)
     shown, here = clip or ClipConfig(), world or WorldInfo.from_environment()
     choice = choose_pipeline(backend, device, shown, world=here)
-    stores = [Store(root) for root in roots]
+    cache = CacheSettings.of(cache_dir, cache_bytes)
+    stores = [Store(root, cache=cache) for root in roots]
     dataset = open_dataset(stores, weights, split=split, clip=shown, config=config)
     return ClipLoader(dataset, split=split, clip=shown, config=config, world=here, choice=choice)
 
