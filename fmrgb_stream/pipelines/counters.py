@@ -40,6 +40,8 @@ class PipelineCounts:
     """Clips made of a neighbour in place of a bad sample."""
     num_bad_samples: int = 0
     """Distinct samples in quarantine."""
+    num_workers: int = 0
+    """Clips made at the same time."""
     num_batches_limit: int = 0
     """Batches in the making at most, by `prefetch_batches` and `prefetch_bytes`."""
     reads: ReadCounts = NOTHING_READ
@@ -75,9 +77,9 @@ class StageClock:
 class Counters:
     """Counts of a run; read from any thread while the consumer's thread adds."""
 
-    def __init__(self, *, num_batches_limit: int = 0) -> None:
+    def __init__(self, *, num_workers: int = 0, num_batches_limit: int = 0) -> None:
         """Start at zero."""
-        self._counts = PipelineCounts(num_batches_limit=num_batches_limit)
+        self._counts = PipelineCounts(num_workers=num_workers, num_batches_limit=num_batches_limit)
         self._lock = threading.Lock()
 
     def add_clip(self, seconds: Mapping[Stage, float], *, is_substitute: bool) -> None:

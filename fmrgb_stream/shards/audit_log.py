@@ -49,15 +49,6 @@ class SourceInfo:
     """What it gives to an epoch; less than `num_clips` is part of a pass, more is several."""
 
 
-def open_log(
-    sources: Sequence[SourceInfo], *, order: str, config: LoaderConfig, world: WorldInfo
-) -> AuditLog | None:
-    """The log that the settings ask for (see `AuditLog`)."""
-    if config.audit_log is None:
-        return None
-    return AuditLog(config.audit_log, sources, order=order, config=config, world=world)
-
-
 class AuditLog:
     """The log of one loader. Belongs to the thread that iterates."""
 
@@ -67,6 +58,7 @@ class AuditLog:
         sources: Sequence[SourceInfo],
         *,
         order: str,
+        is_mixture: bool,
         config: LoaderConfig,
         world: WorldInfo,
     ) -> None:
@@ -76,6 +68,7 @@ class AuditLog:
             folder: is made if it is not there.
             sources: what the loader reads.
             order: fingerprint of the order.
+            is_mixture: whether epochs of the order follow on from each other.
             config: how it is ordered.
             world: this process among others.
 
@@ -103,6 +96,7 @@ class AuditLog:
             seed=config.seed,
             tail=config.tail,
             order=order,
+            is_mixture=is_mixture,
             sources=[asdict(source) | {"url": _location(source.url)} for source in sources],
         )
 
