@@ -209,7 +209,9 @@ def open_sample(root: str, key: str) -> EncodedSample:
         sample_id = reader.find(key)
         if sample_id is not None:
             return reader.read(sample_id)
-    raise ManifestError(f"no sample {key!r} in {store.url}; its splits are {sorted(manifest.splits)}")
+    raise ManifestError(
+        f"no sample {key!r} in {store.url}; its splits are {sorted(manifest.splits)}"
+    )
 
 
 def _video_member(info: SampleInfo) -> Member | None:
