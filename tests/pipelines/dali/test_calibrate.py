@@ -49,7 +49,7 @@ def test_clips_without_pictures_are_not_measured():
 
 def test_both_rates_are_measured(caplog):
     caplog.set_level("INFO")
-    rates = calibrate.measure(order_of("libvpx-vp9"), trial())
+    rates = calibrate.measure(order_of("libvpx-vp9"), trial)
     assert rates.graph > 1
     assert rates.host > 1
     assert 0 < host_share(order_of("libvpx-vp9"), "hybrid", trial, world=ALONE) < 1

@@ -202,7 +202,7 @@ def test_a_batch_that_is_held_never_changes(root):
         assert torch.equal(batch.clip, other.clip)
 
 
-def test_memory_is_handed_over_and_not_kept(root):
+def test_clips_are_one_block_of_cpu_memory(root):
     with build(root, **DALI) as loader:
         batch = next(iter(loader))
         assert batch.clip.is_contiguous()

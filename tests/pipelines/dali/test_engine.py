@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.dali.flow import GRID_PIXELS, clip_field
 from fmrgb_stream.pipelines.dali.probe import (
@@ -70,7 +71,7 @@ def test_a_vector_stands_at_the_middle_of_its_square():
 
 
 def test_without_a_gpu_auto_estimates_in_torch():
-    assert choose_estimator(ClipConfig(), "cpu").estimator == "lucas_kanade"
+    assert choose_estimator(ClipConfig(), "cpu", world=WorldInfo()).estimator == "lucas_kanade"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_without_a_gpu_auto_estimates_in_torch():
 )
 def test_the_engine_by_name_is_refused_where_it_cannot_work(clip, device, why):
     with pytest.raises(ConfigError, match=why):
-        choose_estimator(clip, device)
+        choose_estimator(clip, device, world=WorldInfo())
 
 
 def test_an_engine_that_cannot_be_loaded_says_why(caplog):
@@ -94,5 +95,8 @@ def test_an_engine_that_cannot_be_loaded_says_why(caplog):
     if torch.cuda.is_available():
         pytest.skip("this machine may have an engine")
     caplog.set_level("INFO")
-    assert choose_estimator(ClipConfig(size=(96, 96)), "cuda:0").estimator == "lucas_kanade"
+    assert (
+        choose_estimator(ClipConfig(size=(96, 96)), "cuda:0", world=WorldInfo()).estimator
+        == "lucas_kanade"
+    )
     assert "cannot be used for 96x96 pixels" in caplog.text

@@ -12,7 +12,7 @@ import torch
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.errors import ConfigError, DecodeError, FmrgbError, TooManyBadSamples
 from fmrgb_stream.pipelines.dali import isolate as isolation
-from fmrgb_stream.pipelines.dali import prepare
+from fmrgb_stream.pipelines.dali import precheck
 from tests.support.dali import dali_pipeline, tasks
 from tests.support.encoded import AUDIO_RATE, VideoOptions, encoded_sample
 from tests.support.media import noisy, numbered_frames, read_numbers, tone
@@ -168,9 +168,7 @@ def test_rule_raise_raises_what_is_wrong_with_the_sample(samples):
 def test_rule_raise_names_a_sample_whose_sound_is_broken(samples):
     mixed = list(samples)
     mixed[2] = with_audio(samples[2], AUDIO_DAMAGE["garbage"])
-    with pytest.raises(
-        DecodeError, match=r"DALI refused it: Failed to open encoded data.*sample-2"
-    ):
+    with pytest.raises(DecodeError, match=r"the audio member cannot be read.*sample-2"):
         delivered(dali_pipeline(mixed, CLIP, rule="raise"))
 
 
@@ -234,7 +232,7 @@ def test_memory_stays_flat_over_two_hundred_failures(samples):
 
 def test_a_decoder_that_decodes_nothing_is_given_up_and_told_once(monkeypatch, caplog):
     # DALI's CPU decoder takes no H.264, as a GPU without its video library takes nothing.
-    monkeypatch.setattr(prepare, "can_decode", lambda _info, _settings: True)
+    monkeypatch.setattr(precheck, "cannot_decode", lambda _info, _settings: "")
     frames = numbered_frames(20, width=160, height=64)
     h264 = [encoded_sample(frames, sample_id=i) for i in range(NUM_SAMPLES)]
     pipe = dali_pipeline(h264, replace(CLIP, channels="rgb"))
