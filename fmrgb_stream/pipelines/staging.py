@@ -23,6 +23,7 @@ def to_device(arrays: Mapping[str, NDArray[np.generic]], device: str) -> dict[st
     For a GPU they are laid side by side in page-locked memory, which torch's allocator keeps for
     the next batch once the copy is done; the tensors are parts of one buffer there.
     """
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     if device == "cpu":
         return {name: _tensor(values) for name, values in arrays.items()}
     places, num_bytes = dict[str, int](), 0
@@ -33,7 +34,7 @@ def to_device(arrays: Mapping[str, NDArray[np.generic]], device: str) -> dict[st
     staged = torch.empty(max(num_bytes, 1), dtype=torch.uint8, pin_memory=is_cuda)
     bytes_of_host = staged.numpy()
     for name, values in arrays.items():
-        raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        raw = values.reshape(-1).view(np.uint8)
         bytes_of_host[places[name] : places[name] + len(raw)] = raw
     there = staged.to(device, non_blocking=True)
     return {
