@@ -207,10 +207,12 @@ def _agreed(measured: Callable[[], DecodeRates], world: WorldInfo) -> DecodeRate
         found: DecodeRates | FmrgbError = measured()
     except FmrgbError as error:
         found = error
-    rates: list[DecodeRates] = []
-    for rank, one in enumerate(of_all_ranks(found, world)):
+    gathered, rates = of_all_ranks(found, world), list[DecodeRates]()
+    if isinstance(found, FmrgbError):
+        raise found
+    for rank, one in enumerate(gathered):
         if isinstance(one, FmrgbError):
-            raise one if one is found else FmrgbError(f"the trial of rank {rank} failed: {one}")
+            raise FmrgbError(f"the trial of rank {rank} failed: {one}") from one
         rates.append(one)
     return DecodeRates(
         graph=sum(one.graph for one in rates) / len(rates),

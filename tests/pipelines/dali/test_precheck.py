@@ -87,7 +87,9 @@ def decoded_on_host(sample, monkeypatch):
     graph_decoded = []
     real = prepare.feed_clip
     monkeypatch.setattr(
-        prepare, "feed_clip", lambda *a, **k: graph_decoded.append(real(*a, **k)) or graph_decoded[-1]
+        prepare,
+        "feed_clip",
+        lambda *a, **k: graph_decoded.append(real(*a, **k)) or graph_decoded[-1],
     )
     pipe = dali_pipeline([sample], CLIP)
     (batch,) = pipe.batches(tasks((0,)))
