@@ -130,6 +130,7 @@ def _serve(
     control: Control,
     number: int,
 ) -> None:
+    reads = order.source.read_counts()
     while True:
         message, descriptors, _, _ = socket.recv_fds(jobs, MAX_MESSAGE_BYTES, 1)
         if not message:
@@ -145,7 +146,9 @@ def _serve(
                 result = worker.make(task, layout.clip(memory, place))
                 control.rest(number)
             clips.append((place, result))
-        for reply in pack_reply(Reply(batch=job.batch, clips=tuple(clips))):
+        before, reads = reads, order.source.read_counts()
+        answer = Reply(batch=job.batch, clips=tuple(clips), reads=reads - before)
+        for reply in pack_reply(answer):
             replies.send(reply)
 
 

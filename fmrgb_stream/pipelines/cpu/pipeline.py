@@ -105,7 +105,7 @@ class CpuPipeline:
         self._quarantine = quarantine
         self._has_labels = has_labels
         self._num_targets = num_targets
-        self._counters = Counters()
+        self._counters = Counters(num_workers=num_workers, num_batches_limit=prefetch_batches)
         self._is_closed = False
         self._crews: set[Crew] = set()
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
@@ -117,6 +117,7 @@ class CpuPipeline:
                 num_workers=num_workers,
                 batch_size=batch_size,
                 max_pending_batches=prefetch_batches,
+                note_reads=self._counters.add_reads,
             )
             self._crews.add(self._processes)
         allocate = Block.private if self._processes is None else self._processes.allocate
@@ -154,7 +155,9 @@ class CpuPipeline:
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
-        return self._counters.snapshot(num_bad_samples=len(self._quarantine))
+        return self._counters.snapshot(
+            num_bad_samples=len(self._quarantine), own_reads=self._order.source.read_counts()
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:

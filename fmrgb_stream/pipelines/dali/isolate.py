@@ -21,7 +21,7 @@ from fmrgb_stream.pipelines.substitutes import MAX_NEIGHBOURS, all_neighbours_ba
 def isolate(batch: ReadyBatch, order: PrepareOrder, quarantine: Quarantine) -> ReadyBatch | None:
     """The batch with every clip replaced that fails alone; None when no clip does.
 
-    Samples that DALI refused are noted in `order.refused`.
+    (source, sample id) of what DALI refused is noted in `order.refused`.
 
     Raises:
         SampleError, DatasetError, StorageError: a clip is bad and nothing may stand in.
@@ -66,7 +66,7 @@ def _replaced(
     while reason:
         planned = clip.fed.planned
         if clip.fed.is_encoded:
-            order.refused.add(planned.sample.sample_id)
+            order.refused.add((planned.task.source, planned.task.sample_id))
             again = preparer.prepare(
                 clip.task, on_host=True, attempt=clip.attempt, bad_samples=clip.bad_samples
             )
@@ -74,7 +74,7 @@ def _replaced(
             info = planned.sample.info
             # Its pictures were decoded before, so it is the sound that nothing could be made of.
             refusal = f"DALI refused it: {reason}"
-            order.refused_sound[planned.sample.sample_id] = refusal
+            order.refused_sound[planned.task.source, planned.task.sample_id] = refusal
             error = DecodeError(refusal, shard=planned.sample.shard_url, key=info.key)
             bad = BadSample(shard=planned.sample.shard_url, key=info.key, reason=str(error))
             if not order.substitutes:

@@ -105,7 +105,7 @@ class DaliPipeline:
         self.host_share = host_share
         """Which part of each batch the host's threads decode; may be set before a run."""
         self._quarantine = quarantine
-        self._counters = Counters()
+        self._counters = Counters(num_workers=num_workers, num_batches_limit=prefetch_batches)
         self._crews: set[PrepareCrew] = set()
         self._graph: Graph | None = Graph(settings)
         """The one of the run before, which the next one takes; None while a run has it."""
@@ -153,7 +153,9 @@ class DaliPipeline:
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
-        return self._counters.snapshot(num_bad_samples=len(self._quarantine))
+        return self._counters.snapshot(
+            num_bad_samples=len(self._quarantine), own_reads=self.order.source.read_counts()
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -170,7 +172,7 @@ class DaliPipeline:
         with crew:
             with self._lock:
                 self._crews.add(crew)
-            num_before = self._counters.snapshot(num_bad_samples=0).num_clips
+            num_before = self.counts().num_clips
             try:
                 prepared = crew.batches(tasks)
                 yield from self._replaying(crew, prepared)
@@ -182,7 +184,7 @@ class DaliPipeline:
             finally:
                 with self._lock:
                     self._crews.discard(crew)
-                num_clips = self._counters.snapshot(num_bad_samples=0).num_clips - num_before
+                num_clips = self.counts().num_clips - num_before
                 self.order.host_log.tell(num_clips)
 
     def _replaying(self, crew: PrepareCrew, prepared: BatchQueue) -> Generator[ClipBatch]:

@@ -28,7 +28,7 @@ from fmrgb_stream.pipelines.dali.feed import can_move
 from fmrgb_stream.pipelines.dali.flow import clip_field
 from fmrgb_stream.pipelines.dali.queues import ReadyBatch
 from fmrgb_stream.pipelines.dali.settings import GraphSettings
-from fmrgb_stream.pipelines.label_columns import label_column, target_column
+from fmrgb_stream.pipelines.label_columns import label_column, source_columns, target_column
 from fmrgb_stream.pipelines.staging import to_device
 from fmrgb_stream.sample import ClipBatch, ClipPlan
 
@@ -102,6 +102,8 @@ class BatchMaker:
             mel_image=mel_image,
             waveform=there.get("waveform"),
             audio_features=there.get("audio_features"),
+            source_ids=there["source_ids"],
+            source_passes=there["source_passes"],
         )
 
     def _columns(self, batch: ReadyBatch) -> dict[str, NDArray[np.generic]]:
@@ -118,6 +120,7 @@ class BatchMaker:
             "is_padding": np.array([task.is_padding for task in tasks]),
             "is_substitute": np.array([one.attempt > 0 for one in batch.clips]),
         }
+        columns |= {name: column.numpy() for name, column in source_columns(tasks).items()}
         if self._has_labels:
             columns["labels"] = label_column([info.label for info in infos]).numpy()
         if self._num_targets:

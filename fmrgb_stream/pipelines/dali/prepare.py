@@ -38,10 +38,10 @@ class PrepareOrder:
     make_sound: Callable[[], SoundDecoder]
     substitutes: bool
     """Whether a neighbour stands in for a bad sample."""
-    refused: set[int] = field(default_factory=set[int])
-    """Samples that the graph has refused before; they are decoded on the host at once."""
-    refused_sound: dict[int, str] = field(default_factory=dict[int, str])
-    """Samples of whose sound the graph could make nothing, and why; they are bad at once."""
+    refused: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    """(source, sample id) of what the graph refused before; the host decodes it at once."""
+    refused_sound: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    """Likewise those of whose sound the graph could make nothing, and why; they are bad at once."""
     host_log: HostLog = field(default_factory=HostLog)
 
 
@@ -128,7 +128,7 @@ class ClipPreparer:
 
     def _feed(self, planned: PlannedClip, *, on_host: bool) -> FedClip:
         settings, sample = self._order.settings, planned.sample
-        reason = self._order.refused_sound.get(sample.sample_id)
+        reason = self._order.refused_sound.get((planned.task.source, planned.task.sample_id))
         if reason is not None:
             raise DecodeError(reason, shard=sample.shard_url, key=sample.info.key)
         pictures_3NHW = cut = sound = None
@@ -147,7 +147,7 @@ class ClipPreparer:
 
     def _is_for_dali(self, planned: PlannedClip, wanted: IntArray) -> bool:
         sample = planned.sample
-        if sample.sample_id in self._order.refused:
+        if (planned.task.source, planned.task.sample_id) in self._order.refused:
             return False
         problem = why_not_dali(sample, wanted, self._order.settings)
         if problem.is_lasting:
