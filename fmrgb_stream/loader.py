@@ -38,7 +38,6 @@ from fmrgb_stream.pipelines.epochs import EpochStream
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.sample import ClipBatch
 from fmrgb_stream.shards import EpochCursor, RankTasks
-from fmrgb_stream.shards.audit_log import open_log
 from fmrgb_stream.shards.position import EpochPlace, EpochPosition
 from fmrgb_stream.storage import CacheSettings, Store
 from fmrgb_stream.storage.places import DEFAULT_CACHE_BYTES
@@ -185,14 +184,7 @@ class ClipLoader:
             trial=lambda: next(self._tasks.batches(EpochPlace())),
         )
         self._stream = EpochStream(self._pipeline, self._tasks)
-        log = open_log(
-            dataset.sources,
-            order=dataset.fingerprint,
-            is_mixture=dataset.is_mixture,
-            config=config,
-            world=world,
-        )
-        self._deliveries = Deliveries(dataset.sources, log)
+        self._deliveries = Deliveries.of(dataset, config=config, world=world)
 
     @property
     def num_clips(self) -> int:

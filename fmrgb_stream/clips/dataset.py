@@ -33,6 +33,8 @@ class OpenDataset:
     readers: tuple[ShardReader, ...]
     order: DatasetOrder | MixtureOrder
     clips: SampleSource | MixedSource
+    is_remote: bool
+    """Whether any of it lies on another machine."""
     mean_sample_bytes: int
     """Of an encoded sample, as it lies in its shard."""
     fingerprint: str
@@ -146,6 +148,7 @@ def open_dataset(
             else DatasetOrder(tables[0], config=config, seed=config.seed)
         ),
         clips=MixedSource(clip_sources) if is_mixture else clip_sources[0],
+        is_remote=not all(store.is_local for store in stores),
         mean_sample_bytes=sum(entry.num_bytes for entry in entries)
         // max(sum(entry.num_samples for entry in entries), 1),
         fingerprint=_fingerprint(sources, clip, config, is_mixture=is_mixture),

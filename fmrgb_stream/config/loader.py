@@ -34,7 +34,8 @@ class LoaderConfig:
     """Batches in the making ahead of the one handed out."""
     prefetch_bytes: int = 1 << 30
     """Memory that the batches in the making may take, their encoded samples included. Fewer than
-    `prefetch_batches` are made ahead where they would take more; one always is."""
+    `prefetch_batches` are made ahead where they would take more; one always is. What workers fetch
+    ahead from remote storage takes a quarter of it at most."""
     block_samples: int = 32
     """Consecutive samples that travel and are shuffled together."""
     shuffle_window_blocks: int = 64

@@ -18,6 +18,7 @@ from fmrgb_stream.distributed import WorldInfo, usable_cores
 from fmrgb_stream.errors import ConfigError, MissingExtraError
 from fmrgb_stream.pipelines.base import ClipPipeline, ClipSource
 from fmrgb_stream.pipelines.quarantine import Quarantine
+from fmrgb_stream.pipelines.read_ahead import READS_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +53,8 @@ class DatasetFacts:
     num_targets: int
     nominal_fps: float
     audio_sample_rate: int
+    is_remote: bool
+    """Whether any of it lies on another machine."""
     mean_sample_bytes: int
     """Of an encoded sample."""
 
@@ -65,6 +68,7 @@ class DatasetFacts:
             # The length of the extras must be one for all batches; the first sample sets it.
             nominal_fps=dataset.readers[0].info(0).fps if clip.extras else 30.0,
             audio_sample_rate=manifest.audio_sample_rate,
+            is_remote=dataset.is_remote,
             mean_sample_bytes=dataset.mean_sample_bytes,
         )
 
@@ -165,6 +169,8 @@ def build_pipeline(
             num_targets=facts.num_targets,
             nominal_fps=facts.nominal_fps,
             audio_sample_rate=facts.audio_sample_rate,
+            reads_ahead=READS_AHEAD if facts.is_remote else 0,
+            read_ahead_bytes=config.prefetch_bytes // 4,
         )
     from fmrgb_stream.pipelines.cpu.sound import SampleSound
     from fmrgb_stream.pipelines.cpu.video import VideoReader

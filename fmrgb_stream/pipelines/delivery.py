@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from fmrgb_stream.clips.dataset import OpenDataset
+from fmrgb_stream.config import LoaderConfig
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.sample import ClipBatch
 from fmrgb_stream.shards.audit_log import AuditLog, SourceInfo
 from fmrgb_stream.shards.position import EpochPlace
@@ -29,6 +32,25 @@ class Deliveries:
         self._sources = tuple(sources)
         self._counts = [SourceCounts() for _ in sources]
         self._log = log
+
+    @classmethod
+    def of(cls, dataset: OpenDataset, *, config: LoaderConfig, world: WorldInfo) -> Deliveries:
+        """Those of a loader, with the log that its settings ask for.
+
+        Raises:
+            StorageError: the log cannot be written.
+        """
+        log = None
+        if config.audit_log is not None:
+            log = AuditLog(
+                config.audit_log,
+                dataset.sources,
+                order=dataset.fingerprint,
+                is_mixture=dataset.is_mixture,
+                config=config,
+                world=world,
+            )
+        return cls(dataset.sources, log)
 
     def began(self, place: EpochPlace, *, is_loaded: bool) -> None:
         """An iteration begins."""

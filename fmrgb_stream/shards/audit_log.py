@@ -49,22 +49,6 @@ class SourceInfo:
     """What it gives to an epoch; less than `num_clips` is part of a pass, more is several."""
 
 
-def open_log(
-    sources: Sequence[SourceInfo],
-    *,
-    order: str,
-    is_mixture: bool,
-    config: LoaderConfig,
-    world: WorldInfo,
-) -> AuditLog | None:
-    """The log that the settings ask for (see `AuditLog`)."""
-    if config.audit_log is None:
-        return None
-    return AuditLog(
-        config.audit_log, sources, order=order, is_mixture=is_mixture, config=config, world=world
-    )
-
-
 class AuditLog:
     """The log of one loader. Belongs to the thread that iterates."""
 

@@ -66,6 +66,8 @@ class CpuPipeline:
         num_targets: int = 0,
         nominal_fps: float = 30.0,
         audio_sample_rate: int = 16000,
+        reads_ahead: int = 0,
+        read_ahead_bytes: int = 0,
     ) -> None:
         """Check that the settings can work; workers start with the first batch.
 
@@ -83,6 +85,8 @@ class CpuPipeline:
             num_targets: regression targets of the dataset.
             nominal_fps: frames a second of the dataset; sets the length of the waveform extra.
             audio_sample_rate: Hz of the dataset's sound, and of the waveform extra.
+            reads_ahead: clips that a worker has fetched while it decodes others; for remote storage.
+            read_ahead_bytes: what they may take, over all workers.
 
         Raises:
             ConfigError: the flow estimator does not run on this pipeline, or the mel filters reach
@@ -99,6 +103,8 @@ class CpuPipeline:
             video_decoder=video_decoder,
             span=WaveformSpan.of(clip, nominal_fps=nominal_fps, sample_rate=audio_sample_rate),
             substitutes=quarantine.rule == "substitute",
+            reads_ahead=reads_ahead,
+            read_ahead_bytes=read_ahead_bytes // num_workers,
         )
         self._num_workers = num_workers
         self._prefetch_batches = prefetch_batches
