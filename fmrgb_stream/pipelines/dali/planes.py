@@ -6,7 +6,7 @@ Shape legend: B clips, T clip frames, K frames of a clip (see `feed.py`), S audi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -51,17 +51,20 @@ class BatchMaker:
     def make(self, batch: ReadyBatch, outputs: Mapping[str, Tensor]) -> ClipBatch:
         """The batch; `outputs` are only read, and nothing of them is kept.
 
-        Everything that comes from the host goes to the device in one copy, which nobody waits for.
+        Planes and mel images are on the device, all other columns on the host, where they are
+        counted. What the planes need of the host goes there in one copy, which nobody waits for.
         """
         settings, fed = self._settings, [one.fed for one in batch.clips]
         plans = [one.planned.plan for one in fed]
         layouts = [None if x.sound is None else x.sound.places for x in fed]
-        arrays = self._columns(batch) | self._pictures(plans)
+        columns, arrays = self._columns(batch), self._pictures(plans)
+        is_shown_BT = np.stack([plan.frame_indices >= 0 for plan in plans])
+        arrays["is_shown"] = is_shown_BT
         places = None
         if "bands" in outputs:
             places = batch_places(
                 [None if x is None else x.frames for x in layouts],
-                np.stack([plan.frame_indices >= 0 for plan in plans]),
+                is_shown_BT,
                 num_columns=outputs["bands"].shape[-1],
             )
             arrays |= places.arrays
@@ -89,30 +92,18 @@ class BatchMaker:
                 is_shown_BT=there["is_shown"],
             ),
             channels=settings.clip.planes,
-            labels=there.get("labels"),
-            targets=there.get("targets"),
             keys=tuple(one.planned.sample.info.key for one in fed),
-            sample_ids=there["sample_ids"],
-            window_indices=there["window_indices"],
-            times_seconds=there["times_seconds"],
-            num_valid_frames=there["num_valid_frames"],
-            is_padding=there["is_padding"],
-            is_substitute=there["is_substitute"],
             flow_estimator=settings.estimator if settings.clip.needs_flow else "",
             mel_image=mel_image,
-            waveform=there.get("waveform"),
-            audio_features=there.get("audio_features"),
-            source_ids=there["source_ids"],
-            source_passes=there["source_passes"],
+            **columns,
         )
 
-    def _columns(self, batch: ReadyBatch) -> dict[str, NDArray[np.generic]]:
-        """What the batch carries beside its planes, by field name."""
+    def _columns(self, batch: ReadyBatch) -> dict[str, Any]:
+        """What the batch carries beside its planes, by field name, on the host."""
         fed, tasks = [one.fed for one in batch.clips], [one.task for one in batch.clips]
         plans = [one.planned.plan for one in fed]
         infos = [one.planned.sample.info for one in fed]
-        columns: dict[str, NDArray[np.generic]] = {
-            "is_shown": np.stack([plan.frame_indices >= 0 for plan in plans]),
+        arrays: dict[str, NDArray[np.generic]] = {
             "times_seconds": np.stack([plan.times_seconds for plan in plans]),
             "sample_ids": np.array([task.sample_id for task in tasks], np.int64),
             "window_indices": np.array([task.window_index for task in tasks], np.int64),
@@ -120,18 +111,21 @@ class BatchMaker:
             "is_padding": np.array([task.is_padding for task in tasks]),
             "is_substitute": np.array([one.attempt > 0 for one in batch.clips]),
         }
-        columns |= {name: column.numpy() for name, column in source_columns(tasks).items()}
-        if self._has_labels:
-            columns["labels"] = label_column([info.label for info in infos]).numpy()
-        if self._num_targets:
-            targets = [info.targets for info in infos]
-            columns["targets"] = target_column(targets, self._num_targets).numpy()
         sounds = [one.sound for one in fed if one.sound is not None]
         for name in ("waveform", "audio_features"):
             if name in self._settings.clip.extras:
                 rows = [x.waveform_S if name == "waveform" else x.features_F for x in sounds]
-                columns[name] = np.stack([row for row in rows if row is not None])
-        return columns
+                arrays[name] = np.stack([row for row in rows if row is not None])
+        labels = label_column([info.label for info in infos]) if self._has_labels else None
+        targets = None
+        if self._num_targets:
+            targets = target_column([info.targets for info in infos], self._num_targets)
+        return {
+            "labels": labels,
+            "targets": targets,
+            **to_device(arrays, "cpu"),
+            **source_columns(tasks),
+        }
 
     def _pictures(self, plans: Sequence[ClipPlan]) -> dict[str, NDArray[np.generic]]:
         """Which motion is to be told, and the weights of blends, where there are any."""

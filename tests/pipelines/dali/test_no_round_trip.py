@@ -4,17 +4,20 @@ The planes are made on torch's `meta` device: it computes nothing, so whatever n
 host (`.item()`, `.cpu()`, a boolean index) fails there as it would wait for a GPU.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
+import fmrgb_stream as fs
 from fmrgb_stream.config import ClipConfig, FlowConfig, MelConfig
 from fmrgb_stream.pipelines import audio_planes
 from fmrgb_stream.pipelines.dali.planes import BatchMaker
 from fmrgb_stream.pipelines.dali.run import Graph
+from fmrgb_stream.pipelines.devices import move_batch
 from tests.pipelines.test_staging import Copies
 from tests.support.dali import dali_pipeline, tasks
+from tests.support.datasets import pack_numbered
 from tests.support.encoded import AUDIO_RATE, VideoOptions, encoded_sample
 from tests.support.media import numbered_frames, tone
 
@@ -82,9 +85,27 @@ def test_planes_are_made_without_asking_the_device(samples, change, estimator):
     with Copies() as copies:
         made = maker.make(batch, there)
     assert len(copies.sizes) == 1, "one block of small tables a batch"
+    with Copies() as copies:
+        moved = move_batch(made, "meta")
+    assert len(copies.sizes) == 1, "and one of labels, ids and the like"
     assert made.clip.device.type == "meta"
     assert made.clip.shape == (3, len(clip.planes), clip.num_frames, *clip.size)
-    assert {x.device.type for x in (made.labels, made.times_seconds, made.sample_ids)} == {"meta"}
+    ids = made.sample_ids, moved.sample_ids
+    assert [x.device.type for x in ids] == ["cpu", "meta"], "ids are counted on the host"
+    assert {x.device.type for x in vars_of(moved) if isinstance(x, torch.Tensor)} == {"meta"}
+
+
+def vars_of(batch):
+    return [getattr(batch, column.name) for column in fields(batch)]
+
+
+def test_the_loader_counts_deliveries_without_asking_the_device(tmp_path):
+    root = pack_numbered(tmp_path, num_clips=5)
+    options = {"batch_size": 2, "clip": CLIP, "num_workers": 1, "worker_kind": "thread"}
+    with fs.build_loader(root, audit_log=tmp_path / "log", **options) as loader:
+        loader.device = "meta"
+        assert {batch.clip.device.type for batch in loader} == {"meta"}
+        assert loader.stats()["sources"][0]["num_delivered"] == 4
 
 
 def test_a_host_value_would_have_been_found():
