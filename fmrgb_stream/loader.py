@@ -97,7 +97,9 @@ def build_loader(
         on_bad_sample: `substitute` a neighbour (counted and listed) or `raise`.
         max_bad_fraction: Stop when more than this share of the samples (at least 8) were bad.
         video_decoder: `auto`, or one by name.
-        decode: With DALI, where: `nvdec`, `host`, `hybrid`, or `auto`, by a short trial.
+        decode: With DALI, where: `nvdec`, `host`, `hybrid`, or `auto`, by a short trial. Ranks with
+            a process group agree on this and on the flow estimator by a collective: all of them have
+            to build the loader, after the group.
         verify_checksums: Check every member against the index.
         cache_dir: Folder on this machine where shards of a remote root are kept, for all processes.
         cache_bytes: At most so much is kept there; 64 GiB by default.
@@ -286,7 +288,7 @@ class ClipLoader:
         with contextlib.closing(batches):
             for batch in batches:
                 delivered = move_batch(batch, self.device)
-                self._deliveries.delivered(played, delivered)
+                self._deliveries.delivered(played, batch)  # on the host
                 played = played.moved(self._tasks.global_batch_size)
                 counted = self._cursor.delivered(counted)
                 yield delivered

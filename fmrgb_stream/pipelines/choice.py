@@ -172,6 +172,7 @@ def build_pipeline(
             reads_ahead=READS_AHEAD if facts.is_remote else 0,
             read_ahead_bytes=config.prefetch_bytes // 4,
         )
+    from fmrgb_stream.pipelines.cpu.sound import SampleSound
     from fmrgb_stream.pipelines.cpu.video import VideoReader
     from fmrgb_stream.pipelines.dali.pipeline import DaliPipeline
 
@@ -179,6 +180,7 @@ def build_pipeline(
         source,
         clip=clip,
         make_decoder=partial(VideoReader, config.video_decoder, size=clip.size),
+        make_sound=SampleSound,
         num_workers=num_workers,
         prefetch_batches=depth,
         quarantine=quarantine,
@@ -188,6 +190,7 @@ def build_pipeline(
         num_targets=facts.num_targets,
         nominal_fps=facts.nominal_fps,
         audio_sample_rate=facts.audio_sample_rate,
+        world=world,
     )
     _choose_place(pipeline, config.decode, trial, world)
     return pipeline
