@@ -160,7 +160,7 @@ class ClipLoader:
         self._fingerprint = order_fingerprint(
             self.manifest.fingerprint(split),
             (config.shuffle, config.block_samples, config.shuffle_window_blocks),
-            sliding if clip.window == "sliding" else "a clip a sample",
+            sliding if clip.has_many_windows else "a clip a sample",
         )
         self._quarantine = Quarantine(
             config.on_bad_sample,
