@@ -79,7 +79,7 @@ def run_model(
     """
     device = accelerator.device
     for batch in batches:
-        with torch.inference_mode():
+        with torch.inference_mode(), accelerator.autocast():
             outputs = call(*model_inputs(batch, tuple(fields), device=device)).float()
             columns = [outputs, *_columns(batch)]
             # One copy to the host a batch: the results must leave the device anyway.

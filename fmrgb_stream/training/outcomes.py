@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TruthKind = Literal["classes", "labels", "targets"]
 """One class of many; several labels, each yes or no; numbers."""
+Activation = Literal["softmax", "sigmoid", "none"]
+"""What makes values of a model's outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Outcomes:
 
     split: str
     kind: TruthKind
+    activation: Activation
+    """Softmax where classes exclude each other in training, sigmoid after `bce`, none for targets."""
     names: tuple[str, ...]
     """Of the K outputs: classes, labels or targets."""
     keys: tuple[str, ...]
@@ -65,7 +69,7 @@ class Outcomes:
     @property
     def values(self) -> FloatArray:
         """float32 [B, K]: what is averaged and written: probabilities, or the numbers themselves."""
-        return as_values(self.outputs, self.kind)
+        return as_values(self.outputs, self.activation)
 
     @property
     def has_truth(self) -> NDArray[np.bool_]:
@@ -91,12 +95,12 @@ class Outcomes:
         )
 
 
-def as_values(outputs: FloatArray, kind: TruthKind) -> FloatArray:
-    """Logits float32 [B, K] -> probabilities: softmax over classes, sigmoid of labels; else as is."""
-    if kind == "targets":
+def as_values(outputs: FloatArray, activation: Activation) -> FloatArray:
+    """Logits float32 [B, K] -> probabilities; numbers stay what they are."""
+    if activation == "none":
         return outputs
     exact = outputs.astype(np.float64)
-    if kind == "labels":
+    if activation == "sigmoid":
         # The form that cannot overflow.
         return (0.5 * (1 + np.tanh(0.5 * exact))).astype(np.float32)
     powers = np.exp(exact - exact.max(axis=1, keepdims=True))

@@ -70,11 +70,11 @@ def _means(
 
 def _outputs_of(means: NDArray[np.float64], outcomes: Outcomes) -> NDArray[np.float32]:
     """Logits whose probabilities are `means`; numbers as they are."""
-    if outcomes.kind == "targets":
+    if outcomes.activation == "none":
         return means.astype(np.float32)
     smallest = np.finfo(np.float32).tiny
     logits = np.log(np.maximum(means, smallest))
-    if outcomes.kind == "labels":
+    if outcomes.activation == "sigmoid":
         logits = logits - np.log(np.maximum(1 - means, smallest))
     return logits.astype(np.float32)
 

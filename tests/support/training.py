@@ -77,6 +77,7 @@ def make_outcomes(
     return Outcomes(
         split="test",
         kind=kind,
+        activation={"classes": "softmax", "labels": "sigmoid", "targets": "none"}[kind],
         names=tuple("abcdefgh"[:num_outputs]) if names is None else names,
         keys=keys,
         groups=keys if groups is None else groups,

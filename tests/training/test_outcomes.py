@@ -22,9 +22,9 @@ def test_probabilities_are_scipys():
     logits = RANDOM.normal(size=(20, 5)).astype(np.float32) * 30
 
     np.testing.assert_allclose(
-        as_values(logits, "classes"), scipy.special.softmax(logits, axis=1), atol=1e-6
+        as_values(logits, "softmax"), scipy.special.softmax(logits, axis=1), atol=1e-6
     )
-    np.testing.assert_allclose(as_values(logits, "labels"), scipy.special.expit(logits), atol=1e-6)
+    np.testing.assert_allclose(as_values(logits, "sigmoid"), scipy.special.expit(logits), atol=1e-6)
 
 
 def test_windows_average_to_numpys_mean_of_their_probabilities():
