@@ -29,6 +29,17 @@ from fmrgb_stream.config.pack import (
     ProxyCodec,
     SourceParser,
 )
+from fmrgb_stream.config.plain import config_from_plain, plain_config
+from fmrgb_stream.config.run import DataConfig, Modality, ModelConfig, RecordConfig, RunConfig
+from fmrgb_stream.config.train import (
+    LossName,
+    MixedPrecision,
+    OptimiserName,
+    RankAxis,
+    Schedule,
+    SelectBy,
+    TrainConfig,
+)
 
 __all__ = [
     "SPLIT_NAME",
@@ -37,6 +48,7 @@ __all__ = [
     "ClipConfig",
     "ClipDtype",
     "ClipExtra",
+    "DataConfig",
     "DecodePlace",
     "EncoderPreset",
     "FlowConfig",
@@ -44,16 +56,29 @@ __all__ = [
     "FlowMode",
     "LengthRule",
     "LoaderConfig",
+    "LossName",
     "MelConfig",
     "MelScale",
+    "MixedPrecision",
+    "Modality",
+    "ModelConfig",
+    "OptimiserName",
     "PackConfig",
     "ProxyCodec",
+    "RankAxis",
+    "RecordConfig",
+    "RunConfig",
+    "Schedule",
+    "SelectBy",
     "SourceParser",
     "TailRule",
+    "TrainConfig",
     "VideoDecoder",
     "WindowRule",
     "WorkerKind",
     "check_choice",
     "check_count",
     "check_positive",
+    "config_from_plain",
+    "plain_config",
 ]

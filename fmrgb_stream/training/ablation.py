@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import nn
 
 from fmrgb_stream.channels import CHANNELS, FLOW, MEL, RGB_PLANES
-from fmrgb_stream.training.config import TrainConfig
+from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.training.records import MetricsFile, TrainResult
 from fmrgb_stream.training.trainer import Loaders, train
 

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.config import ClipConfig, FlowConfig, TrainConfig
 from fmrgb_stream.loader import ClipLoader, build_loader
 from fmrgb_stream.models import create_model
 from fmrgb_stream.training.ablation import (
@@ -27,7 +27,6 @@ from fmrgb_stream.training.ablation import (
     Variant,
     run_ablation,
 )
-from fmrgb_stream.training.config import TrainConfig
 from fmrgb_stream.training.records import MetricsFile
 from fmrgb_stream.training.trainer import Loaders
 

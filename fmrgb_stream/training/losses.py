@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fmrgb_stream.config import RankAxis
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.training.config import RankAxis
 
 LOSSES: Final = ("bce", "cross_entropy", "mse", "pair", "softrank")
 RANKING_LOSSES: Final = ("pair", "softrank")

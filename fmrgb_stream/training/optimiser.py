@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from fmrgb_stream.training.config import TrainConfig
+from fmrgb_stream.config import TrainConfig
 
 
 def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -17,9 +17,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor, nn
 
+from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.sample import ClipBatch
-from fmrgb_stream.training.config import TrainConfig
 from fmrgb_stream.training.evaluation import predict, score, truth_of
 from fmrgb_stream.training.gather import loss_over_processes
 from fmrgb_stream.training.losses import make_loss, ranks_clips

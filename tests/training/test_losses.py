@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.training.config import TrainConfig
 from fmrgb_stream.training.losses import (
     LOSSES,
     ROWS_AT_ONCE,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.training.config import TrainConfig
 from fmrgb_stream.training.optimiser import learning_rate_at, make_optimiser
 
 

@@ -1,0 +1,137 @@
+"""RunConfig -> manifest, model and loaders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from fmrgb_stream.config import ClipConfig, LossName, ModelConfig, RunConfig
+from fmrgb_stream.distributed import WorldInfo
+from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.loader import ClipLoader, build_loader
+from fmrgb_stream.models import ClipModel, create_model
+from fmrgb_stream.models.interface import CLIP_FIELDS
+from fmrgb_stream.shards import Manifest
+from fmrgb_stream.storage import Store
+from fmrgb_stream.training.truth import count_outputs
+
+
+def open_loader(
+    config: RunConfig,
+    split: str,
+    *,
+    training: bool = False,
+    device: str = "cpu",
+    world: WorldInfo | None = None,
+) -> ClipLoader:
+    """The clips of one split as a run sees them.
+
+    Args:
+        config: Its `data.batch_size` is shared among all processes.
+        split: One of the dataset's.
+        training: Shuffled, windows at random places, the tail dropped; else every clip once, in
+            order, the window in the middle.
+        device: Where batches are delivered.
+        world: This process among others; None reads what the launcher set.
+
+    Raises:
+        ConfigError: the batch cannot be shared evenly, or settings do not work.
+        ManifestError, StorageError: the dataset cannot be opened.
+    """
+    data, here = config.data, world or WorldInfo.from_environment()
+    return build_loader(
+        data.root,
+        split=split,
+        batch_size=clips_a_batch(config, num_processes=here.world_size),
+        seed=config.train.seed,
+        clip=config.clip if training else eval_clip(config.clip),
+        device=device,
+        backend=data.backend,
+        shuffle=training,
+        tail="drop" if training else "pad",
+        num_workers=data.num_workers,
+        worker_kind=data.worker_kind,
+        prefetch_batches=data.prefetch_batches,
+        on_bad_sample=data.on_bad_sample,
+        max_bad_fraction=data.max_bad_fraction,
+        decode=data.decode,
+        world=here,
+    )
+
+
+def clips_a_batch(config: RunConfig, *, num_processes: int) -> int:
+    """Clips of one micro-batch in one process.
+
+    Raises:
+        ConfigError: `data.batch_size` cannot be shared evenly.
+    """
+    parts = num_processes * config.train.accumulation
+    if config.data.batch_size % parts:
+        raise ConfigError(
+            f"data.batch_size={config.data.batch_size} is the clips of a whole step and cannot be "
+            f"shared evenly by {num_processes} processes times train.accumulation="
+            f"{config.train.accumulation}; make it a multiple of {parts}"
+        )
+    return config.data.batch_size // parts
+
+
+def eval_clip(clip: ClipConfig) -> ClipConfig:
+    """The same clip at a place that does not change: a `random` window becomes the `centre`."""
+    return replace(clip, window="centre") if clip.window == "random" else clip
+
+
+def read_manifest(config: RunConfig) -> Manifest:
+    """The dataset's.
+
+    Raises:
+        ConfigError: no dataset is named.
+        ManifestError, StorageError: it cannot be read.
+    """
+    if not config.data.root:
+        raise ConfigError("data.root is empty; give the packed dataset: --data.root DATASET")
+    return Manifest.load(Store(config.data.root))
+
+
+def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:
+    """A new model; equal seeds give equal weights.
+
+    Raises:
+        ConfigError: model and dataset do not fit each other.
+    """
+    settings: ModelConfig = config.model
+    torch.manual_seed(config.train.seed)
+    model = create_model(
+        settings.name,
+        num_classes=outputs_for(manifest, config.train.loss),
+        channels=config.clip.planes,
+        channel_stats=manifest.channel_stats,
+        pretrained=settings.pretrained,
+        checkpoint=settings.checkpoint,
+        new_head=settings.new_head,
+        **settings.options,
+    )
+    if settings.channels_last:
+        _to_channels_last(model)
+    return model
+
+
+def outputs_for(manifest: Manifest, loss: LossName) -> int:
+    """Classes or targets of the dataset, whichever the loss is for."""
+    return count_outputs(
+        loss, num_classes=len(manifest.classes), num_targets=len(manifest.target_names)
+    )
+
+
+def with_extras(config: RunConfig, model: ClipModel) -> RunConfig:
+    """The config whose clips bring all that the model reads beside the planes."""
+    needed = tuple(field for field in model.batch_fields if field not in CLIP_FIELDS)
+    extras = tuple(dict.fromkeys((*config.clip.extras, *needed)))
+    return replace(config, clip=replace(config.clip, extras=extras))
+
+
+def _to_channels_last(model: ClipModel) -> None:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in model.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
