@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
@@ -23,11 +23,9 @@ from fmrgb_stream.sample import ClipBatch
 
 SOUND_FIELDS: Final = ("mel_image", "waveform", "audio_features")
 
-EachBatch = Callable[[Iterable[ClipBatch]], Iterator[ClipBatch]]
 
-
-def only_planes(clip: ClipConfig, kept: str | Sequence[str]) -> EachBatch:
-    """What switches off all planes of a clip but these.
+def only_planes(clip: ClipConfig, kept: str | Sequence[str]) -> tuple[str, ...]:
+    """The planes of a clip that `switch_off` takes, so that only `kept` hold something.
 
     Raises:
         ConfigError: the clip does not have a plane that is to be kept.
@@ -39,13 +37,7 @@ def only_planes(clip: ClipConfig, kept: str | Sequence[str]) -> EachBatch:
             f"channels={kept!r}: the model was trained without {unknown}; it has "
             f"{list(clip.planes)}, choose some of them"
         )
-    dropped = [plane for plane in clip.planes if plane not in wanted]
-
-    def each(batches: Iterable[ClipBatch]) -> Iterator[ClipBatch]:
-        for batch in batches:
-            yield switch_off(batch, dropped)
-
-    return each
+    return tuple(plane for plane in clip.planes if plane not in wanted)
 
 
 def switch_off(batch: ClipBatch, planes: Sequence[str]) -> ClipBatch:

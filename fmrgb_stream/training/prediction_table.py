@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from fmrgb_stream.pipelines.label_columns import NO_LABEL
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.training.outcomes import Outcomes
+from fmrgb_stream.training.window_average import AverageBy, average_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +61,34 @@ def write_predictions(folder: Path, name: str, tables: Sequence[pa.Table]) -> No
         content = io.BytesIO()
         write(whole, content)
         write_atomic(folder / (name + suffix), content.getvalue())
+
+
+def write_outcomes(folder: Path, found: Sequence[Outcomes]) -> list[Path]:
+    """All tables of some splits.
+
+    `predictions` has a row a clip; where samples have several windows `predictions_by_key` has their
+    averages, and where groups have several samples `predictions_by_group` those of the groups.
+
+    Returns:
+        The files that were written.
+    """
+    write_predictions(folder, "predictions", [prediction_table(outcomes) for outcomes in found])
+    names = ["predictions"]
+    has_windows = any(len(set(outcomes.keys)) < len(outcomes) for outcomes in found)
+    has_groups = any(len(set(o.groups)) < len(set(o.keys)) for o in found)
+    for by, is_wanted in (("key", has_windows), ("group", has_groups)):
+        if is_wanted:
+            names.append(f"predictions_by_{by}")
+            write_predictions(folder, names[-1], [averages_table(o, by=by) for o in found])
+    return [folder / (name + suffix) for name in names for suffix in (".parquet", ".csv")]
+
+
+def averages_table(outcomes: Outcomes, *, by: AverageBy) -> pa.Table:
+    """A row a sample, or a row a group."""
+    averaged, num_windows = average_windows(outcomes, by=by)
+    table = prediction_table(averaged, num_windows=num_windows)
+    # A group is no sample, and its times are those of several.
+    return table if by == "key" else table.drop_columns(["key", "start_seconds", "end_seconds"])
 
 
 def predicted_classes(outcomes: Outcomes) -> NDArray[np.int64]:
