@@ -10,7 +10,8 @@ from torch import nn
 
 from fmrgb_stream.channels import CHANNELS, FLOW, MEL, RGB_PLANES
 from fmrgb_stream.config import TrainConfig
-from fmrgb_stream.training.records import MetricsFile, TrainResult
+from fmrgb_stream.training.metrics_file import MetricsFile
+from fmrgb_stream.training.records import TrainResult
 from fmrgb_stream.training.trainer import Loaders, train
 
 

@@ -27,7 +27,7 @@ from fmrgb_stream.training.ablation import (
     Variant,
     run_ablation,
 )
-from fmrgb_stream.training.records import MetricsFile
+from fmrgb_stream.training.metrics_file import MetricsFile
 from fmrgb_stream.training.trainer import Loaders
 
 MODEL: Final = "frame_pool/test_resnet"

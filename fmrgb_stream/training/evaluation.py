@@ -1,119 +1,49 @@
-"""Model and loader -> what it says of every clip once, padding left out, all processes together.
+"""Model and loader -> Predictions -> Evaluation: every clip once, padding left out, all processes together.
 
 Shape legend: B clips, K outputs, N targets.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.models.interface import CLIP_FIELDS, model_inputs
+from fmrgb_stream.models import model_inputs
+from fmrgb_stream.models.interface import CLIP_FIELDS
 from fmrgb_stream.sample import ClipBatch
-from fmrgb_stream.training.losses import Loss
-from fmrgb_stream.training.metrics import accuracy, confusion_matrix, spearman
-from fmrgb_stream.training.records import Evaluation
+from fmrgb_stream.training.losses import make_loss
+from fmrgb_stream.training.metrics import (
+    TargetScores,
+    score_classes,
+    score_labels,
+    score_targets,
+)
+from fmrgb_stream.training.records import Evaluation, Scores
+from fmrgb_stream.training.truth import is_known, truth_or_none, unfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatheredBatch:
-    """A global batch without its padding, on the CPU, on every process."""
+class Predictions:
+    """What a model says of every clip of a split, ordered by sample and window, on the CPU."""
 
     outputs: Tensor
-    """float32 [B, K]."""
+    """float32 [B, K]: logits, or regression outputs."""
+    truth: Tensor | None
+    """int64 [B] labels (negative: none), or float32 [B, N] targets (NaN: none); None when the
+    dataset has neither."""
     sample_ids: Tensor
     """int64 [B]."""
     window_indices: Tensor
     """int64 [B]."""
-    spans_seconds: Tensor
-    """float64 [B, 2]: times of the first and of the last valid frame."""
-    middle_seconds: Tensor
-    """float64 [B]: time of the frame at place T // 2."""
-    is_substitute: Tensor
-    """bool [B]: the sample could not be read, another one stood in."""
-    labels: Tensor | None
-    """int64 [B]."""
-    targets: Tensor | None
-    """float32 [B, N]."""
-
-
-def truth_of(batch: ClipBatch, *, is_classification: bool) -> Tensor:
-    """What the outputs are compared with: labels int64 [B], or targets float32 [B, N].
-
-    Raises:
-        ConfigError: the dataset does not have them.
-    """
-    truth = batch.labels if is_classification else batch.targets
-    if truth is None:
-        raise ConfigError(
-            "loss='cross_entropy' needs class labels and this dataset has none; use mse, pair or "
-            "softrank for targets"
-            if is_classification
-            else "this loss needs regression targets and this dataset has none; use "
-            "loss='cross_entropy' for classes"
-        )
-    return truth
-
-
-def run_model(
-    call: Callable[..., Tensor],
-    batches: Iterable[ClipBatch],
-    *,
-    accelerator: Accelerator,
-    fields: Sequence[str] = CLIP_FIELDS,
-) -> Iterator[GatheredBatch]:
-    """Call a model on every batch and bring together what all processes got.
-
-    Args:
-        call: The model, in evaluation mode, or one of its methods: inputs -> float [B, K].
-        batches: This process's; each process must have as many, of the same size.
-        accelerator: Knows the device and the other processes.
-        fields: What `call` takes of a batch.
-    """
-    device = accelerator.device
-    for batch in batches:
-        with torch.inference_mode(), accelerator.autocast():
-            outputs = call(*model_inputs(batch, tuple(fields), device=device)).float()
-            columns = [outputs, *_columns(batch)]
-            # One copy to the host a batch: the results must leave the device anyway.
-            gathered = cast(
-                "list[Tensor]", accelerator.gather([column.to(device) for column in columns])
-            )
-            host = [column.cpu() for column in gathered]
-        counts = ~host[-1]
-        rows = [column[counts] for column in host[:-1]]
-        yield GatheredBatch(
-            outputs=rows[0],
-            sample_ids=rows[1],
-            window_indices=rows[2],
-            spans_seconds=rows[3][:, :2],
-            middle_seconds=rows[3][:, 2],
-            is_substitute=rows[4],
-            labels=None if batch.labels is None else rows[5],
-            targets=None if batch.targets is None else rows[-1],
-        )
-
-
-def _columns(batch: ClipBatch) -> list[Tensor]:
-    """What is known of a batch's clips; padding comes last."""
-    times, num_frames = batch.times_seconds, batch.times_seconds.shape[1]
-    last = (batch.num_valid_frames - 1).clamp(min=0)[:, None]
-    middle = times[:, num_frames // 2, None]
-    columns = [
-        batch.sample_ids,
-        batch.window_indices,
-        torch.cat([times[:, :1], times.gather(1, last), middle], dim=1),
-        batch.is_substitute,
-    ]
-    columns += [truth for truth in (batch.labels, batch.targets) if truth is not None]
-    return [*columns, batch.is_padding]
+    keys: tuple[str, ...]
+    """B sample keys."""
 
 
 def predict(
@@ -121,53 +51,128 @@ def predict(
     batches: Iterable[ClipBatch],
     *,
     accelerator: Accelerator,
-    is_classification: bool,
-    fields: Sequence[str] = CLIP_FIELDS,
-) -> tuple[Tensor, Tensor]:
-    """Outputs float32 [B, K] and truth of every clip of all processes, on the CPU."""
-    outputs: list[Tensor] = []
-    truths: list[Tensor] = []
-    model.eval()
+    config: TrainConfig,
+) -> Predictions:
+    """Run a model over the clips of all processes.
 
-    def checked() -> Iterator[ClipBatch]:
-        for batch in batches:
-            truth_of(batch, is_classification=is_classification)
-            yield batch
-
-    for rows in run_model(model, checked(), accelerator=accelerator, fields=fields):
-        truth = rows.labels if is_classification else rows.targets
-        if truth is not None:
-            outputs.append(rows.outputs)
-            truths.append(truth)
-    return torch.cat(outputs), torch.cat(truths)
-
-
-def score(outputs: Tensor, truth: Tensor, *, loss: Loss, is_classification: bool) -> Evaluation:
-    """The numbers of one evaluation.
+    Processes meet once, at the end: they may have different numbers of batches.
 
     Args:
-        outputs: float32 [B, K].
-        truth: int64 [B] labels, or float32 [B, K] targets.
-        loss: Taken over all clips at once.
-        is_classification: Accuracy and confusion, else Spearman's correlation by target.
+        model: Not wrapped for several processes, and the same in all of them.
+        batches: This process's.
+        accelerator: Knows the other processes.
+        config: Its loss says which truth is wanted.
     """
-    mean_loss = float(loss(outputs, truth))
-    if is_classification:
-        table = confusion_matrix(outputs, truth).tolist()
-        return Evaluation(
-            loss=mean_loss,
-            score=accuracy(outputs, truth),
-            score_name="accuracy",
-            num_clips=len(truth),
-            confusion=tuple(tuple(row) for row in table),
-        )
-    by_target = tuple(
-        spearman(output, target) for output, target in zip(outputs.T, truth.T, strict=True)
-    )
+    fields = getattr(model, "batch_fields", CLIP_FIELDS)
+    parts: list[Predictions] = []
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            with accelerator.autocast():
+                output = model(*model_inputs(batch, fields, device=accelerator.device))
+            # One copy to the host a batch: the results must leave the device anyway.
+            parts.append(_counting_part(batch, output.float().cpu(), config))
+    everyones: list[Predictions] = gather_object(parts)
+    if not everyones:
+        raise ConfigError("there is no clip to evaluate: no process was given a batch")
+    return _joined(everyones)
+
+
+def evaluate_on(
+    model: nn.Module,
+    batches: Iterable[ClipBatch],
+    *,
+    accelerator: Accelerator,
+    config: TrainConfig,
+) -> Evaluation:
+    """The scores of a model on a whole split.
+
+    Raises:
+        ConfigError: the dataset lacks what the loss needs.
+    """
+    return score(predict(model, batches, accelerator=accelerator, config=config), config=config)
+
+
+def score(predictions: Predictions, *, config: TrainConfig) -> Evaluation:
+    """The numbers of one evaluation; clips without labels or targets are left out.
+
+    Raises:
+        ConfigError: no clip has them.
+    """
+    truth = predictions.truth
+    if truth is None:
+        raise unfit(config.loss)
+    known = is_known(truth)
+    if not bool(known.any()):
+        raise unfit(config.loss)
+    outputs, truth = predictions.outputs[known], truth[known]
+    samples = predictions.sample_ids[known]
+    scores = score_outputs(outputs, truth, config=config)
+    is_ranked = isinstance(scores, TargetScores)
+    _, first_row, num_windows = _groups(samples)
+    by_sample = None
+    if int(num_windows.max()) > 1:
+        answers = outputs.softmax(1) if truth.ndim == 1 and not is_ranked else outputs
+        averaged = mean_over(answers, samples)
+        by_sample = score_outputs(averaged, truth[first_row], config=config)
     return Evaluation(
-        loss=mean_loss,
-        score=math.fsum(by_target) / len(by_target),
-        score_name="spearman",
+        loss=float(make_loss(config)(outputs, truth)),
+        score=scores.spearman if is_ranked else scores.accuracy,
+        score_name="spearman" if is_ranked else "accuracy",
         num_clips=len(truth),
-        spearman_by_target=by_target,
+        scores=scores,
+        by_sample=by_sample,
+    )
+
+
+def score_outputs(outputs_BK: Tensor, truth: Tensor, *, config: TrainConfig) -> Scores:
+    """The scores that go with the loss: of classes, of labels that go together, or of targets."""
+    if truth.ndim == 1:
+        return score_classes(outputs_BK, truth)
+    scorer = score_labels if config.loss == "bce" else score_targets
+    return scorer(outputs_BK, truth)
+
+
+def mean_over(values_BK: Tensor, group_B: Tensor) -> Tensor:
+    """Float [G, K]: the mean of the rows of each group, in the order of the group's numbers."""
+    group_row_B, _, size_G = _groups(group_B)
+    sums = values_BK.new_zeros((len(size_G), values_BK.shape[1]))
+    return sums.index_add(0, group_row_B, values_BK) / size_G[:, None]
+
+
+def _groups(group_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row's group from 0, the first row and the size of each group."""
+    _, group_row_B, size_G = torch.unique(group_B, return_inverse=True, return_counts=True)
+    first_row_G = torch.full_like(size_G, len(group_B)).scatter_reduce(
+        0, group_row_B, torch.arange(len(group_B)), "amin"
+    )
+    return group_row_B, first_row_G, size_G
+
+
+def _counting_part(batch: ClipBatch, outputs_BK: Tensor, config: TrainConfig) -> Predictions:
+    counts = ~batch.is_padding.cpu()
+    truth = truth_or_none(batch, loss=config.loss)
+    return Predictions(
+        outputs=outputs_BK[counts],
+        truth=None if truth is None else truth.cpu()[counts],
+        sample_ids=batch.sample_ids.cpu()[counts],
+        window_indices=batch.window_indices.cpu()[counts],
+        keys=tuple(key for key, is_in in zip(batch.keys, counts.tolist(), strict=True) if is_in),
+    )
+
+
+def _joined(parts: list[Predictions]) -> Predictions:
+    samples = torch.cat([part.sample_ids for part in parts])
+    windows = torch.cat([part.window_indices for part in parts])
+    # By sample, then window: the same order for any number of processes.
+    by_window = torch.argsort(windows, stable=True)
+    order = by_window[torch.argsort(samples[by_window], stable=True)]
+    truths = [part.truth for part in parts if part.truth is not None]
+    keys = [key for part in parts for key in part.keys]
+    return Predictions(
+        outputs=torch.cat([part.outputs for part in parts])[order],
+        truth=torch.cat(truths)[order] if len(truths) == len(parts) else None,
+        sample_ids=samples[order],
+        window_indices=windows[order],
+        keys=tuple(keys[row] for row in order.tolist()),
     )

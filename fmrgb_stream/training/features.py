@@ -18,7 +18,6 @@ from accelerate.utils import broadcast_object_list
 
 from fmrgb_stream.clips.windows import windows_by_shard
 from fmrgb_stream.shards.writer import write_atomic
-from fmrgb_stream.training.evaluation import GatheredBatch, run_model
 from fmrgb_stream.training.feature_files import (
     UNREADABLE,
     FeatureFormat,
@@ -28,6 +27,7 @@ from fmrgb_stream.training.feature_files import (
     unreadable_keys,
     write_index,
 )
+from fmrgb_stream.training.gathered_rows import GatheredBatch, run_model
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

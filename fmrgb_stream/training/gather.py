@@ -1,4 +1,9 @@
-"""This process's outputs -> the loss of all processes' clips, as if one process had them all."""
+"""This process's outputs -> the loss of all processes' clips, as if one process had them all.
+
+A step may also take its clips in several micro-batches. Each process goes backward from `value * weight / B`
+for every micro-batch of B clips; averaged over the P processes that is the sum over all clips that count,
+divided by P B; `step_scale` makes a mean of it.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +16,45 @@ from torch import Tensor
 from fmrgb_stream.training.losses import Loss
 
 
-def loss_over_processes(
+def loss_and_weight(
     accelerator: Accelerator,
     loss: Loss,
     outputs: Tensor,
     truth: Tensor,
     *,
-    counts_B: Tensor | None = None,
+    counts_B: Tensor,
     ranks_clips: bool,
-) -> Tensor:
-    """The loss to go backward from, which gives every process the gradient of one with all clips.
-
-    Averaged over the processes its value is the loss over all clips that count.
+) -> tuple[Tensor, Tensor]:
+    """The loss of one micro-batch, and for how many clips it speaks.
 
     Args:
         accelerator: Knows the other processes; each must have as many clips.
         loss: As `make_loss` gives it.
         outputs: float [B, K] of this process's clips.
         truth: Of the same clips.
-        counts_B: bool [B]: False for padding, which never counts; None counts all.
+        counts_B: bool [B]: False for what never counts: padding, clips without truth.
         ranks_clips: The loss compares clips with each other, so it needs those of all processes.
+            With several micro-batches, clips are compared within each.
     """
-    if counts_B is None:
-        counts_B = torch.ones(len(outputs), dtype=torch.bool, device=outputs.device)
-    if ranks_clips:
-        return loss(*gather_with_gradient(accelerator, outputs, truth, counts_B))
-    if accelerator.num_processes == 1:
-        return loss(outputs, truth, counts_B)
-    num_counting = counts_B.sum(dtype=torch.float32)
-    everyones = cast("Tensor", accelerator.reduce(num_counting, reduction="sum")).clamp(min=1)
-    share = num_counting * accelerator.num_processes / everyones
-    return loss(outputs, truth, counts_B) * share
+    if not ranks_clips:
+        return loss(outputs, truth, counts_B), counts_B.sum(dtype=torch.float32)
+    outputs, truth, counts_B = gather_with_gradient(accelerator, outputs, truth, counts_B)
+    everyones = counts_B.sum(dtype=torch.float32)
+    return loss(outputs, truth, counts_B), everyones / accelerator.num_processes
+
+
+def step_scale(accelerator: Accelerator, weight: Tensor) -> Tensor:
+    """What brings a step's sums over clips to means, as a scalar on the device.
+
+    Args:
+        accelerator: Knows the other processes.
+        weight: Sum over this process's micro-batches.
+
+    Returns:
+        P divided by the number of clips that count, in all processes and micro-batches.
+    """
+    everyones = cast("Tensor", accelerator.reduce(weight, reduction="sum"))
+    return accelerator.num_processes / everyones.clamp(min=1)
 
 
 def gather_with_gradient(

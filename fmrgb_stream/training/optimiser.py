@@ -1,18 +1,23 @@
-"""Model and TrainConfig -> AdamW and its learning rate at every step."""
+"""Model and TrainConfig -> Adam or AdamW."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import nn
 
 from fmrgb_stream.config import TrainConfig
+from fmrgb_stream.errors import ConfigError
 
 
-def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over every trainable parameter; one-dimensional ones (biases, norms) do not decay."""
+def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Over every trainable parameter; one-dimensional ones (biases, norms) do not decay.
+
+    Raises:
+        ConfigError: everything is frozen.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ConfigError("the model has no trainable parameter; leave its head unfrozen")
     groups = [
         {
             "params": [parameter for parameter in trained if parameter.ndim > 1],
@@ -23,19 +28,5 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
             "weight_decay": 0.0,
         },
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr)
-
-
-def learning_rate_at(step: int, num_steps: int, config: TrainConfig) -> float:
-    """The learning rate of a step counted from 0: a pure function, so that resuming needs no state.
-
-    Rises linearly over the warm-up and reaches `config.lr` at its last step; `cosine` then falls
-    towards 0 as `lr * (1 + cos(pi * done)) / 2`, with `done` the share of the remaining steps.
-    """
-    num_warmup = math.ceil(config.warmup_fraction * num_steps)
-    if step < num_warmup:
-        return config.lr * (step + 1) / num_warmup
-    if config.schedule == "constant":
-        return config.lr
-    done = (step - num_warmup) / max(1, num_steps - num_warmup)
-    return config.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    maker = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    return maker([group for group in groups if group["params"]], lr=config.lr)

@@ -13,14 +13,13 @@ import numpy as np
 
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.label_columns import NO_LABEL
+from fmrgb_stream.training.truth import TruthKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float32]
 
-TruthKind = Literal["classes", "labels", "targets"]
-"""One class of many; several labels, each yes or no; numbers."""
 Activation = Literal["softmax", "sigmoid", "none"]
 """What makes values of a model's outputs."""
 

@@ -1,84 +1,38 @@
-"""Training steps -> one live line: epoch, loss, clips/s, share of time waiting for data."""
+"""Training steps -> one live line, and a line an epoch with where its time went."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from torch import Tensor
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fmrgb_stream.sample import ClipBatch
-
-_SECONDS_BETWEEN_UPDATES = 0.5
+from fmrgb_stream.training.records import EpochRecord, StepProfile
 
 
-class EpochMeter:
-    """Counts clips and waiting of one epoch. Reads the loss from the device twice a second only."""
+def epoch_lines(record: EpochRecord, *, num_epochs: int) -> list[str]:
+    """What an epoch came to, and the step profile of every process."""
+    head = (
+        f"epoch {record.epoch + 1}/{num_epochs}  train loss {record.train_loss:.4f}  "
+        f"val loss {record.val.loss:.4f}  val {record.val.score_name} {record.val.score:.3f}  "
+        f"{record.clips_per_second:.1f} clips/s  {record.seconds:.1f} s"
+    )
+    return [head, *(f"  {profile_line(profile)}" for profile in record.profiles)]
 
-    def __init__(self, bar: TrainingBar, *, epoch: int, num_processes: int) -> None:
-        """Start the clock."""
-        self._bar = bar
-        self._epoch = epoch
-        self._num_processes = num_processes
-        self._start = self._last_update = time.perf_counter()
-        self._wait_seconds = 0.0
-        self._num_clips = 0
-        self._num_steps = 0
-        self._loss_sum: Tensor | None = None
 
-    def timed(self, batches: Iterable[ClipBatch]) -> Iterator[ClipBatch]:
-        """The same batches; the time until each one arrives counts as waiting."""
-        iterator = iter(batches)
-        while True:
-            asked = time.perf_counter()
-            batch = next(iterator, None)
-            self._wait_seconds += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
-
-    def step(self, loss: Tensor, num_clips: int) -> None:
-        """Count one step; `loss` stays on its device."""
-        loss = loss.detach()
-        self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
-        self._num_clips += num_clips * self._num_processes
-        self._num_steps += 1
-        now = time.perf_counter()
-        if now - self._last_update > _SECONDS_BETWEEN_UPDATES:
-            self._last_update = now
-            self._bar.show(self, self._epoch, float(loss))
-        else:
-            self._bar.advance()
-
-    @property
-    def num_steps(self) -> int:
-        """Steps so far."""
-        return self._num_steps
-
-    @property
-    def seconds(self) -> float:
-        """Since the epoch began."""
-        return time.perf_counter() - self._start
-
-    @property
-    def clips_per_second(self) -> float:
-        """Over all processes."""
-        return self._num_clips / self.seconds
-
-    @property
-    def wait_share(self) -> float:
-        """0..1."""
-        return self._wait_seconds / self.seconds
-
-    def mean_loss(self) -> Tensor:
-        """Scalar, on the device: mean over this process's steps."""
-        if self._loss_sum is None:
-            raise AssertionError("no step was taken")
-        return self._loss_sum / self._num_steps
+def profile_line(profile: StepProfile) -> str:
+    """Where the training time of one process went."""
+    stages = {
+        "data wait": profile.wait_seconds,
+        "to device": profile.to_device_seconds,
+        "forward": profile.forward_seconds,
+        "backward": profile.backward_seconds,
+        "optimiser": profile.optimiser_seconds,
+    }
+    whole = profile.seconds or 1.0
+    shares = "  ".join(f"{name} {seconds / whole:.1%}" for name, seconds in stages.items())
+    return f"rank {profile.rank}: {profile.clips_per_second:.1f} clips/s  {shares}"
 
 
 class TrainingBar:
@@ -89,6 +43,8 @@ class TrainingBar:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[numbers]}"),
             console=console,
             transient=True,
@@ -96,17 +52,13 @@ class TrainingBar:
         )
         self._task = self._progress.add_task(label, total=num_steps, numbers="")
 
-    def advance(self) -> None:
-        """One step is done."""
-        self._progress.advance(self._task)
+    def advance(self, steps: int = 1) -> None:
+        """So many steps are done."""
+        self._progress.advance(self._task, steps)
 
-    def show(self, meter: EpochMeter, epoch: int, loss: float) -> None:
-        """One step is done, and these are the numbers."""
-        numbers = (
-            f"epoch {epoch + 1}  loss {loss:.3f}  {meter.clips_per_second:.0f} clips/s  "
-            f"waiting for data {meter.wait_share:.0%}"
-        )
-        self._progress.update(self._task, advance=1, numbers=numbers)
+    def show(self, *, epoch: int, loss: float) -> None:
+        """The newest numbers."""
+        self._progress.update(self._task, numbers=f"epoch {epoch + 1}  loss {loss:.3f}")
 
     def __enter__(self) -> Self:
         """Show the bar."""

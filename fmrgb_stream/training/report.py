@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.table import Table
 
 from fmrgb_stream.training.ablation import AblationRow
-from fmrgb_stream.training.records import Evaluation, plain_json
+from fmrgb_stream.training.metrics_file import plain_json
+from fmrgb_stream.training.records import Evaluation
 
 _COLUMNS = ("channels", "test", "val", "best epoch", "clips/s", "waiting", "time")
 

@@ -9,16 +9,12 @@ import torch
 
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.training.metrics import (
-    ClassScores,
-    LabelScores,
-    TargetScores,
     score_classes,
     score_labels,
     score_targets,
 )
 from fmrgb_stream.training.outcomes import Outcomes
-
-Scores = ClassScores | LabelScores | TargetScores
+from fmrgb_stream.training.records import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

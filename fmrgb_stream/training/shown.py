@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from accelerate import Accelerator
 
 from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.shards import ShardReader
 from fmrgb_stream.storage import Store
+from fmrgb_stream.training.acceleration import make_accelerator
 from fmrgb_stream.training.build import open_loader, read_manifest
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from fmrgb_stream.config import ClipConfig, RunConfig
     from fmrgb_stream.loader import ClipLoader
     from fmrgb_stream.shards import Manifest
@@ -41,8 +43,8 @@ def show(config: RunConfig) -> Shown:
     manifest = read_manifest(config)
     if config.num_torch_threads is not None:
         torch.set_num_threads(config.num_torch_threads)
-    accelerator = Accelerator(
-        mixed_precision=config.train.mixed_precision, cpu=config.data.device == "cpu"
+    accelerator = make_accelerator(
+        mixed_precision=config.train.mixed_precision, device=config.data.device
     )
     return Shown(config=config, manifest=manifest, accelerator=accelerator)
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fmrgb_stream.config import LossName
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.training.evaluation import GatheredBatch, run_model
-from fmrgb_stream.training.outcomes import Activation, Outcomes, TruthKind, labels_by_name
+from fmrgb_stream.training.gathered_rows import GatheredBatch, run_model
+from fmrgb_stream.training.outcomes import Activation, Outcomes, labels_by_name
+from fmrgb_stream.training.truth import TruthKind, truth_kind
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,14 +35,15 @@ class Question:
     """Of its outputs: classes, labels or targets."""
 
 
-def question_of(loss: str, *, classes: Sequence[str], target_names: Sequence[str]) -> Question:
+def question_of(loss: LossName, *, classes: Sequence[str], target_names: Sequence[str]) -> Question:
     """What a model trained with this loss on data with these classes or targets tells."""
-    if loss == "cross_entropy" or (loss == "bce" and classes):
-        activation: Activation = "softmax" if loss == "cross_entropy" else "sigmoid"
-        return Question(kind="classes", activation=activation, names=tuple(classes))
-    if loss == "bce":
-        return Question(kind="labels", activation="sigmoid", names=tuple(target_names))
-    return Question(kind="targets", activation="none", names=tuple(target_names))
+    kind = truth_kind(loss, has_targets=bool(target_names))
+    activation: Activation = "softmax" if loss == "cross_entropy" else "sigmoid"
+    return Question(
+        kind=kind,
+        activation="none" if kind == "targets" else activation,
+        names=tuple(classes if kind == "classes" else target_names),
+    )
 
 
 def split_outcomes(

@@ -13,9 +13,10 @@ from rich.table import Table
 from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.training.losses import make_loss
 from fmrgb_stream.training.metrics import ClassScores, LabelScores, TargetScores
+from fmrgb_stream.training.metrics_file import plain_json
 from fmrgb_stream.training.outcomes import Outcomes
-from fmrgb_stream.training.records import plain_json
-from fmrgb_stream.training.scores import ClassRow, Scores, class_rows, score_outcomes
+from fmrgb_stream.training.records import Scores
+from fmrgb_stream.training.scores import ClassRow, class_rows, score_outcomes
 from fmrgb_stream.training.window_average import average_windows
 
 _MANY_CLASSES = 30

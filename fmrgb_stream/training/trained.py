@@ -144,17 +144,17 @@ def _load(path: Path) -> LoadedRun:
 
 
 def _weights(path: Path) -> Path:
+    """The file itself, or that of a checkpoint's folder: the average where there is one."""
     if path.is_file():
         return path
-    found = sorted(path.glob("*.safetensors"))
-    if len(found) != 1:
-        raise ConfigError(
-            f"{path} has {len(found)} weights files (.safetensors); name one of "
-            f"{[file.name for file in found]}"
-            if found
-            else f"{path} has no weights file (.safetensors); name the run directory above it"
-        )
-    return found[0]
+    found = {file.name: file for file in path.glob("*.safetensors")}
+    for name in ("ema.safetensors", "model.safetensors"):
+        if name in found:
+            return found[name]
+    raise ConfigError(
+        f"{path} has no weights ({sorted(found) or 'no .safetensors file'}); give a run directory, "
+        "one of its checkpoints, or a weights file"
+    )
 
 
 def _config(run: LoadedRun, asked: Asked) -> RunConfig:

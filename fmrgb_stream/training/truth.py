@@ -1,4 +1,7 @@
-"""Loss name and batch -> what the outputs are compared with, and how they are scored."""
+"""Loss name and batch -> what the outputs are compared with.
+
+Shape legend: B clips, N targets.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,32 @@ def truth_kind(loss: LossName, *, has_targets: bool) -> TruthKind:
     return "targets"
 
 
+def truth_or_none(batch: ClipBatch, *, loss: LossName) -> Tensor | None:
+    """Labels int64 [B], or targets float32 [B, N], whichever the loss is for."""
+    kind = truth_kind(loss, has_targets=batch.targets is not None)
+    return batch.labels if kind == "classes" else batch.targets
+
+
 def truth_of(batch: ClipBatch, *, loss: LossName) -> Tensor:
     """What the outputs are compared with: labels int64 [B], or targets float32 [B, N].
 
     Raises:
         ConfigError: the dataset does not have them.
     """
-    kind = truth_kind(loss, has_targets=batch.targets is not None)
-    truth = batch.labels if kind == "classes" else batch.targets
+    truth = truth_or_none(batch, loss=loss)
     if truth is None:
-        raise _unfit(loss)
+        raise unfit(loss)
     return truth
+
+
+def is_known(truth: Tensor) -> Tensor:
+    """Bool [B]: False for a clip without label (negative) or with a missing target (NaN)."""
+    return truth >= 0 if truth.ndim == 1 else ~truth.isnan().any(1)
+
+
+def without_gaps(truth: Tensor) -> Tensor:
+    """The same with numbers that can be computed with where `is_known` is False."""
+    return truth.clamp(min=0) if truth.ndim == 1 else truth.nan_to_num()
 
 
 def count_outputs(loss: LossName, *, num_classes: int, num_targets: int) -> int:
@@ -45,11 +63,12 @@ def count_outputs(loss: LossName, *, num_classes: int, num_targets: int) -> int:
     kind = truth_kind(loss, has_targets=num_targets > 0)
     found = num_classes if kind == "classes" else num_targets
     if not found:
-        raise _unfit(loss)
+        raise unfit(loss)
     return found
 
 
-def _unfit(loss: LossName) -> ConfigError:
+def unfit(loss: LossName) -> ConfigError:
+    """The dataset has nothing for this loss."""
     if loss == "cross_entropy":
         return ConfigError(
             "loss='cross_entropy' needs class labels and this dataset has none; use mse, pair or "

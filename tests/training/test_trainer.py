@@ -7,7 +7,7 @@ import torch
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.models import create_model
 from fmrgb_stream.training import Loaders, TrainConfig, evaluate, train
-from fmrgb_stream.training.records import MetricsFile
+from fmrgb_stream.training.metrics_file import MetricsFile, read_metrics
 from tests.support.training import ListLoader, make_batch
 
 CONFIG = TrainConfig(epochs=4, lr=5e-3, warmup_fraction=0.0)
@@ -170,11 +170,28 @@ def test_metrics_are_one_json_line_an_epoch_and_one_for_the_test(tmp_path):
     train(Brightness(), class_loaders(), config=CONFIG, metrics=MetricsFile(path), label="a run")
 
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["run"], line["event"]) for line in lines] == [
-        *[("a run", "epoch")] * 4,
-        ("a run", "test"),
-    ]
-    assert {"train_loss", "clips_per_second", "wait_share", "val"} <= set(lines[0])
+    events = [line["event"] for line in lines if line["event"] != "step"]
+    assert events == ["epoch"] * 4 + ["test"]
+    assert {line["run"] for line in lines} == {"a run"}
+
+
+def test_metrics_hold_the_loss_and_learning_rate_of_every_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+
+    train(Brightness(), class_loaders(), config=CONFIG, metrics=MetricsFile(path))
+
+    steps = [record for event, record in read_metrics(path) if event == "step"]
+    assert [record.step for record in steps] == list(range(1, 17))
+    assert {record.epoch for record in steps[4:8]} == {1}
+
+
+def test_records_come_back_from_the_file_as_they_were(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+
+    result = train(Brightness(), class_loaders(), config=CONFIG, metrics=MetricsFile(path))
+
+    read = [record for event, record in read_metrics(path) if event != "step"]
+    assert read == [*result.history, result.test]
 
 
 def test_a_score_that_is_not_a_number_is_null_in_json(tmp_path):
