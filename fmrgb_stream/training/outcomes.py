@@ -36,6 +36,8 @@ class Outcomes:
     """Of the K outputs: classes, labels or targets."""
     keys: tuple[str, ...]
     groups: tuple[str, ...]
+    sample_ids: NDArray[np.int64]
+    """int64 [B]: places of the samples in the split."""
     window_indices: NDArray[np.int64]
     """int64 [B]: which window of its sample; 0 when there is one."""
     spans_seconds: NDArray[np.float64]
@@ -56,7 +58,7 @@ class Outcomes:
             raise ValueError(f"outputs have shape {self.outputs.shape}, not {shape}")
         if self.targets is not None and self.targets.shape != shape:
             raise ValueError(f"targets have shape {self.targets.shape}, not {shape}")
-        columns = [self.groups, self.window_indices, self.spans_seconds]
+        columns = [self.groups, self.sample_ids, self.window_indices, self.spans_seconds]
         columns += [] if self.labels is None else [self.labels]
         if any(len(column) != num_clips for column in columns):
             raise ValueError(f"columns of {[len(c) for c in columns]} rows for {num_clips} clips")
@@ -86,6 +88,7 @@ class Outcomes:
             self,
             keys=tuple(self.keys[i] for i in indices),
             groups=tuple(self.groups[i] for i in indices),
+            sample_ids=self.sample_ids[indices],
             window_indices=self.window_indices[indices],
             spans_seconds=self.spans_seconds[indices],
             outputs=self.outputs[indices],

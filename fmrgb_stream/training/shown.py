@@ -84,7 +84,10 @@ class Shown:
                 f"split {split!r} of {self.config.data.root} is empty; {list(self.filled_splits)} "
                 "have samples"
             )
-        return open_loader(self.config, split, device=str(self.accelerator.device))
+        device = self.accelerator.device
+        # One of several processes is told `cpu:0`.
+        name = "cpu" if device.type == "cpu" else str(device)
+        return open_loader(self.config, split, device=name)
 
     def reader(self, split: str) -> ShardReader:
         """Keys and groups of a split."""

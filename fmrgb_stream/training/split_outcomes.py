@@ -99,6 +99,7 @@ def split_outcomes(
         names=question.names,
         keys=tuple(infos[i].key for i in ids),
         groups=tuple(infos[i].group for i in ids),
+        sample_ids=sample_ids[order],
         window_indices=windows[order],
         spans_seconds=_column(gathered, "spans_seconds")[order],
         outputs=_column(gathered, "outputs")[order],

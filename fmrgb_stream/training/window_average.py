@@ -38,6 +38,7 @@ def average_windows(outcomes: Outcomes, *, by: AverageBy) -> tuple[Outcomes, NDA
         outcomes,
         keys=tuple(names[i] for i in first_row),
         groups=tuple(outcomes.groups[i] for i in first_row),
+        sample_ids=outcomes.sample_ids[first_row],
         window_indices=np.zeros(len(first_row), dtype=np.int64),
         spans_seconds=np.stack([starts, ends], axis=1),
         outputs=_outputs_of(means, outcomes),

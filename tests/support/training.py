@@ -81,6 +81,7 @@ def make_outcomes(
         names=tuple("abcdefgh"[:num_outputs]) if names is None else names,
         keys=keys,
         groups=keys if groups is None else groups,
+        sample_ids=np.array([keys.index(key) for key in keys]),
         window_indices=np.array([keys[:i].count(key) for i, key in enumerate(keys)]),
         spans_seconds=np.stack([starts, starts + 0.5], axis=1),
         outputs=outputs,
