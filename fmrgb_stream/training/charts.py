@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,12 +19,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fmrgb_stream.training.outcomes import Outcomes
     from fmrgb_stream.training.records import EpochRecord, StepRecord
 
+Draw = Callable[[Any], None]
+"""Draws on matplotlib axes, which carry no types."""
 _INK: Final = "#102030"
 """Becomes `currentColor` in SVG; no plot uses it for anything else."""
 _BLUE, _ORANGE, _GREEN = "#3584d6", "#e07b1a", "#1f9e72"
@@ -42,82 +46,78 @@ def save_curves(
 ) -> None:
     """curves.png: loss, validation score and learning rate of a run."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    panels = _panels(history, steps)
     with mpl.rc_context(_SETTINGS):
-        figure = _curves(history, steps)
-        figure.set_dpi(130)
+        figure = Figure(figsize=(4.2 * len(panels), 3.2), dpi=130, layout="constrained")
+        for place, draw in enumerate(panels):
+            draw(figure.add_subplot(1, len(panels), place + 1))
         FigureCanvasAgg(figure).print_png(path)
 
 
-def curves_svg(history: Sequence[EpochRecord], steps: Sequence[StepRecord] = ()) -> str:
-    """The same for a page."""
-    with mpl.rc_context(_SETTINGS):
-        return _svg(_curves(history, steps))
+def curves_svg(history: Sequence[EpochRecord], steps: Sequence[StepRecord] = ()) -> list[str]:
+    """The same for a page, a picture each."""
+    return [_svg(draw) for draw in _panels(history, steps)]
 
 
-def scatter_svg(outcomes: Outcomes) -> str:
-    """Predicted by true value, a plot a target; rows without truth are left out.
-
-    Empty when there are no targets, or none that are known.
-    """
+def scatter_svg(outcomes: Outcomes) -> list[str]:
+    """Predicted by true value, a picture a target; none without targets that are known."""
     known = outcomes.rows(outcomes.has_truth)
-    if known.targets is None or not len(known):
-        return ""
-    columns = min(len(known.names), 3)
-    rows = -(-len(known.names) // columns)
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(3.6 * columns, 3.3 * rows), layout="constrained")
-        for place, name in enumerate(known.names):
-            axes: Any = figure.add_subplot(rows, columns, place + 1)
-            true, told = known.targets[:, place], known.values[:, place]
-            low, high = min(true.min(), told.min()), max(true.max(), told.max())
-            axes.plot([low, high], [low, high], color=_INK, alpha=0.4, linewidth=1, linestyle=":")
-            axes.plot(true, told, ".", color=_BLUE, markersize=5, alpha=0.7)
-            axes.set_title(name, fontsize=11)
-            axes.set_xlabel("true")
-            axes.set_ylabel("predicted")
-            _plain_axes(axes)
-        return _svg(figure)
+    if known.kind != "targets" or known.targets is None or not len(known):
+        return []
+    columns = zip(known.names, known.targets.T, known.values.T, strict=True)
+    return [_svg(partial(_draw_scatter, name=n, true_B=t, told_B=v)) for n, t, v in columns]
 
 
-def _curves(history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> Figure:
-    has_score = any(math.isfinite(record.val.score) for record in history)
-    num_panels = 3 if has_score else 2
-    figure = Figure(figsize=(4.2 * num_panels, 3.2), layout="constrained")
-    panels: list[Any] = [figure.add_subplot(1, num_panels, i + 1) for i in range(num_panels)]
-    epochs = [record.epoch + 1 for record in history]
-    _draw_losses(panels[0], history, steps)
-    if has_score:
-        scores, axes = [record.val.score for record in history], panels[1]
-        axes.plot(epochs, scores, "o-", color=_GREEN, markersize=3.5)
-        axes.set_title(f"validation {history[0].val.score_name}", fontsize=11)
-    rates = panels[-1]
-    if steps:
-        shown = _thinned(steps)
-        places = [_epoch_of(step, history) for step in shown]
-        rates.plot(places, [step.learning_rate for step in shown], color=_BLUE)
-    else:
-        rates.plot(epochs, [r.learning_rate for r in history], "o-", color=_BLUE, markersize=3.5)
-    rates.set_title("learning rate", fontsize=11)
-    rates.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    for axes in panels:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        _plain_axes(axes)
-    return figure
+def _panels(history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> list[Draw]:
+    """What there is to draw; a score that is never a number is not."""
+    drawn: list[Draw] = [partial(_draw_losses, history=history, steps=steps)]
+    if any(math.isfinite(record.val.score) for record in history):
+        drawn.append(partial(_draw_scores, history=history))
+    return [*drawn, partial(_draw_rates, history=history, steps=steps)]
 
 
-def _draw_losses(axes: Any, history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> None:
-    epochs = [record.epoch + 1 for record in history]
+def _draw_losses(axes: Any, *, history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> None:
+    ends = np.array([record.epoch + 1 for record in history])
     if steps:
         shown = _thinned(steps)
         places = [_epoch_of(step, history) for step in shown]
         losses = [step.loss for step in shown]
         axes.plot(places, losses, color=_BLUE, alpha=0.35, linewidth=1, label="steps")
     train, val = [r.train_loss for r in history], [r.val.loss for r in history]
-    axes.plot(epochs, train, "o-", color=_BLUE, markersize=3.5, label="training")
-    axes.plot(epochs, val, "o-", color=_ORANGE, markersize=3.5, label="validation")
-    axes.set_title("loss", fontsize=11)
+    # The mean of an epoch belongs to its middle, validation to its end.
+    axes.plot(ends - 0.5, train, "o-", color=_BLUE, markersize=3.5, label="training")
+    axes.plot(ends, val, "o-", color=_ORANGE, markersize=3.5, label="validation")
     axes.legend(frameon=False, fontsize=9)
+    _finish(axes, "loss")
+
+
+def _draw_scores(axes: Any, *, history: Sequence[EpochRecord]) -> None:
+    places = [record.epoch + 1 for record in history]
+    axes.plot(places, [r.val.score for r in history], "o-", color=_GREEN, markersize=3.5)
+    _finish(axes, f"validation {history[0].val.score_name}")
+
+
+def _draw_rates(axes: Any, *, history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> None:
+    if steps:
+        shown = _thinned(steps)
+        places = [_epoch_of(step, history) for step in shown]
+        axes.plot(places, [step.learning_rate for step in shown], "o-", color=_BLUE, markersize=1)
+    else:
+        places = [record.epoch + 1 for record in history]
+        axes.plot(places, [r.learning_rate for r in history], "o-", color=_BLUE, markersize=3.5)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    _finish(axes, "learning rate")
+
+
+def _draw_scatter(
+    axes: Any, *, name: str, true_B: NDArray[np.float32], told_B: NDArray[np.float32]
+) -> None:
+    low, high = min(true_B.min(), told_B.min()), max(true_B.max(), told_B.max())
+    axes.plot([low, high], [low, high], color=_INK, alpha=0.4, linewidth=1, linestyle=":")
+    axes.plot(true_B, told_B, ".", color=_BLUE, markersize=5, alpha=0.7)
+    _finish(axes, name)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
 
 
 def _epoch_of(step: StepRecord, history: Sequence[EpochRecord]) -> float:
@@ -133,24 +133,25 @@ def _thinned(steps: Sequence[StepRecord]) -> list[StepRecord]:
     return [steps[i] for i in places]
 
 
-def _plain_axes(axes: Any) -> None:
+def _finish(axes: Any, title: str) -> None:
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("epoch")
     axes.grid(visible=True, alpha=0.15)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _svg(figure: Figure) -> str:
-    """The figure as an element of a page, that grows and shrinks with it."""
-    figure.patch.set_alpha(0)
-    for axes in figure.axes:
+def _svg(draw: Draw) -> str:
+    """One plot as an element of a page, that grows and shrinks with it."""
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(4.2, 3.2), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.add_subplot()
         axes.patch.set_alpha(0)
-    content = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
+        draw(axes)
+        content = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
     text = content.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    # The size in points gives way to the width of the page.
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"',
-        r"\1",
-        re.sub(r' height="[\d.]+pt"', "", text, count=1),
-        count=1,
-    )
+    head, body = text[text.index("<svg") :].split(">", 1)
+    # Its size in points gives way to the width of the page.
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f"{head}>{body}".replace(_INK, "currentColor")

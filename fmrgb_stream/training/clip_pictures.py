@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +30,7 @@ _COLOUR_MAPS: Final = {MEL: "magma", "flow": "viridis", "flow_u": "coolwarm", "f
 
 
 def clip_pictures(shown: Shown, outcomes: Outcomes) -> Iterator[bytes]:
-    """A PNG for each row, in order. Reads just those clips; call it in one process.
+    """A JPEG for each row, in order. Reads just those clips; call it in one process.
 
     Args:
         shown: What the outcomes were asked of.
@@ -50,7 +50,7 @@ def clip_pictures(shown: Shown, outcomes: Outcomes) -> Iterator[bytes]:
 
 
 def picture_of(batch: ClipBatch) -> bytes:
-    """PNG of the first clip of a batch of uint8 clips."""
+    """JPEG of the first clip of a batch of uint8 clips."""
     planes = dict(zip(batch.channels, batch.clip[0].cpu().numpy(), strict=True))
     num_valid = max(1, int(batch.num_valid_frames[0]))
     frames = np.linspace(0, num_valid - 1, min(_FRAMES, num_valid)).round().astype(int)
@@ -59,8 +59,16 @@ def picture_of(batch: ClipBatch) -> bytes:
     width = _FRAME_PIXELS * len(frames)
     height = round(sheet.height * width / sheet.width)
     content = io.BytesIO()
-    sheet.resize((width, height), Image.Resampling.BILINEAR).save(content, "PNG", optimize=True)
+    sheet.resize((width, height), Image.Resampling.BILINEAR).save(content, "JPEG", quality=88)
     return content.getvalue()
+
+
+def row_names(planes: Sequence[str]) -> list[str]:
+    """What the rows of a picture show."""
+    picture = [name for name in PICTURE_PLANES if name in planes]
+    has_colour = all(name in planes for name in RGB_PLANES)
+    others = [name for name in (*FLOW_PLANES, MEL) if name in planes]
+    return [*(["the picture"] if has_colour else picture), *others]
 
 
 def _rows(planes: dict[str, NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Final
 
@@ -34,28 +34,33 @@ def section(title: str, *content: object) -> Markup:
 
 
 def table(
-    headings: Sequence[str], rows: Iterable[Sequence[object]], *, num_text_columns: int = 1
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    text_columns: Collection[int] = (0,),
 ) -> Markup:
-    """A table that scrolls sideways where the page is narrow; numbers stand right.
+    """A table that scrolls sideways where the page is narrow; all but text columns stand right.
 
     Empty without rows.
     """
-    cells = [
-        element("tr", *(_cell("td", value, i < num_text_columns) for i, value in enumerate(row)))
-        for row in rows
-    ]
-    if not cells:
+
+    def row(name: str, values: Sequence[object]) -> Markup:
+        cells = (
+            element(name, value) if place in text_columns else element(name, value, class_="number")
+            for place, value in enumerate(values)
+        )
+        return element("tr", *cells)
+
+    body = [row("td", values) for values in rows]
+    if not body:
         return Markup("")
-    head = (_cell("th", heading, i < num_text_columns) for i, heading in enumerate(headings))
-    body = element("tbody", *cells)
-    return element(
-        "div", element("table", element("thead", element("tr", *head)), body), class_="scroll"
-    )
+    head = element("thead", row("th", headings))
+    return element("div", element("table", head, element("tbody", *body)), class_="scroll")
 
 
-def image(png: bytes, *, alt: str) -> Markup:
+def image(jpeg: bytes, *, alt: str) -> Markup:
     """A picture that the page carries in itself."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return Markup(f'<img src="{source}" alt="{escape(alt)}" loading="lazy">')
 
 
@@ -74,10 +79,6 @@ def page(title: str, *content: object) -> str:
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
-
-
-def _cell(name: str, value: object, is_text: bool) -> Markup:
-    return element(name, value) if is_text else element(name, value, class_="number")
 
 
 STYLE: Final = """
@@ -107,8 +108,9 @@ th { color: var(--quiet); font-weight: 600; } .number { text-align: right; }
 .confusion td.number { min-width: 44px; text-align: center; padding: 6px 8px;
   background: color-mix(in srgb, var(--accent) calc(var(--share) * 70%), transparent); }
 .confusion th.number { text-align: center; padding: 6px 8px; }
-figure { margin: 8px 0; } figure svg { width: 100%; height: auto; display: block; }
-.bar { display: flex; height: 12px; min-width: 260px; border-radius: 3px; overflow: hidden;
+figure { margin: 8px 0; display: grid; gap: 12px;
+  grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); } figure svg { width: 100%; height: auto; display: block; }
+.bar { display: flex; height: 12px; min-width: 180px; border-radius: 3px; overflow: hidden;
   background: var(--panel); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: .85rem; color: var(--quiet);
   margin: 6px 0; } .legend i { display: inline-block; width: 11px; height: 11px;

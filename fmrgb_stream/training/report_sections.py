@@ -26,6 +26,9 @@ _PARTS: Final = (
 )
 
 
+_SHORT: Final = ("wait", "to device", "forward", "backward", "optim.", "rest")
+
+
 def tiles(values: Sequence[tuple[str, str]]) -> Markup:
     """The numbers that are looked for first: (name, value)."""
     shown = [element("div", element("b", value), element("span", name), class_="tile")
@@ -55,7 +58,7 @@ def classes_section(report: SplitReport) -> Markup:
         return Markup("")
     headings = ("class", "clips", "precision", "recall", "F1", "mostly mistaken for")
     rows = [class_cells(row) for row in class_rows(report.clips.confusion, report.names)]
-    by_class = table(headings, rows)
+    by_class = table(headings, rows, text_columns=(0, len(headings) - 1))
     if len(rows) > _ROWS_OPEN:
         by_class = folded(f"{len(rows)} classes", by_class)
     return section("Classes", _confusion(report.clips.confusion, report.names), by_class)
@@ -98,13 +101,12 @@ def profile_section(history: Sequence[EpochRecord]) -> Markup:
             )
     if not rows:
         return Markup("")
-    names = [label for _, label in _PARTS]
     legend = element(
         "div",
         *(element("span", element("i", class_=name), label) for name, label in _PARTS),
         class_="legend",
     )
-    headings = ["training time", "epoch", "process", "clips/s", *names]
+    headings = ["training time", "epoch", "process", "clips/s", *_SHORT]
     latest = max(record.epoch for record in history) + 1
     last = [row for row in rows if row[1] == latest]
     if len(rows) <= _ROWS_OPEN:
@@ -166,7 +168,7 @@ def ablation_section(rows: Sequence[Mapping[str, Any]]) -> Markup:
     headings = ("planes", "switched on", str(rows[0]["score_name"]), "loss")
     return section(
         "Ablation",
-        table(headings, body, num_text_columns=2),
+        table(headings, body, text_columns=(0, 1)),
         element("p", note, class_="quiet"),
     )
 
@@ -192,7 +194,7 @@ def rates_section(summary: Mapping[str, Any] | None, *, run: str) -> Markup:
         )
     name = summary["runs"][0]["val"]["score_name"] if summary["runs"] else "score"
     headings = ("learning rate", "", "best epoch", "val loss", f"val {name}", f"test {name}")
-    return section("Learning-rate search", table(headings, rows, num_text_columns=2))
+    return section("Learning-rate search", table(headings, rows, text_columns=(0, 1)))
 
 
 def config_section(config_yaml: str) -> Markup:

@@ -14,7 +14,7 @@ import numpy as np
 from fmrgb_stream.channels import FLOW_PLANES, MEL, PICTURE_PLANES
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.training.charts import curves_svg, save_curves, scatter_svg
-from fmrgb_stream.training.clip_pictures import clip_pictures
+from fmrgb_stream.training.clip_pictures import clip_pictures, row_names
 from fmrgb_stream.training.figures import draw_confusion
 from fmrgb_stream.training.html import Markup, element, image, page, section
 from fmrgb_stream.training.metrics import ClassScores, TargetScores
@@ -181,7 +181,7 @@ def _page(
     versions = ", ".join(f"{library} {number}" for library, number in run.facts.versions.items())
     curves = ""
     if log.history:
-        curves = element("figure", Markup(curves_svg(log.history, log.steps)))
+        curves = element("figure", *map(Markup, curves_svg(log.history, log.steps)))
         curves += epochs_table(log.history, best)
     scatter = scatter_svg(outcomes)
     return page(
@@ -193,7 +193,7 @@ def _page(
         scores_section(report),
         _cross_section(log.cross),
         classes_section(report),
-        section("Targets", element("figure", Markup(scatter)) if scatter else ""),
+        section("Targets", element("figure", *map(Markup, scatter)) if scatter else ""),
         ablation_section(log.ablation),
         rates_section(log.search, run=name),
         _clips_section(trained, outcomes, num_clips=num_clips),
@@ -246,12 +246,12 @@ def _clips_section(trained: Trained, outcomes: Outcomes, *, num_clips: int) -> M
         cards = [
             element(
                 "div",
-                image(png, alt=f"frames of {rows.keys[i]}"),
+                image(jpeg, alt=f"frames of {rows.keys[i]}"),
                 element("p", *_told(rows, i)),
                 element("p", _where(rows, i), class_="quiet"),
                 class_="clip",
             )
-            for i, png in enumerate(clip_pictures(trained.shown, rows))
+            for i, jpeg in enumerate(clip_pictures(trained.shown, rows))
         ]
         parts += [element("h3", title), element("div", *cards, class_="clips")]
     planes = ", ".join(trained.shown.clip.planes)
