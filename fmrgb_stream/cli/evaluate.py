@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
-from fmrgb_stream.cli.run_flags import add_asked_flags, asked_from
+from fmrgb_stream.cli.run_flags import add_asked_flags, asked_from, waiting_for_all
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -39,19 +40,16 @@ def run(arguments: Namespace) -> int:
     from fmrgb_stream.training.split_report import report_split
     from fmrgb_stream.training.trained import open_trained
 
-    trained = open_trained(arguments.run, asked_from(arguments))
-    is_main = trained.shown.accelerator.is_main_process
-    progress = make_progress(silent=arguments.json or not is_main)
-    try:
-        outcomes = trained.outcomes(arguments.split, progress=progress)
-    finally:
-        progress.close()
+    with waiting_for_all():
+        trained = open_trained(arguments.run, asked_from(arguments))
+        is_main = trained.shown.accelerator.is_main_process
+        with closing(make_progress(silent=arguments.json or not is_main)) as progress:
+            outcomes = trained.outcomes(arguments.split, progress=progress)
     report = report_split(outcomes, config=trained.shown.config.train)
     if is_main:
         _tell(report, as_json=arguments.json)
         if arguments.out is not None:
             _write(arguments.out, report, outcomes)
-    trained.shown.close()
     return EXIT_PROBLEMS if outcomes.unreadable else EXIT_GOOD
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
-from fmrgb_stream.cli.run_flags import ALL_SPLITS, plane_names
+from fmrgb_stream.cli.run_flags import ALL_SPLITS, plane_names, waiting_for_all
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -94,21 +95,20 @@ def run(arguments: Namespace) -> int:
     from fmrgb_stream.packing.progress import make_progress
     from fmrgb_stream.training.embedder import open_embedder
 
-    embedder = open_embedder(_settings(arguments))
-    is_main = embedder.shown.accelerator.is_main_process
-    progress = make_progress(silent=arguments.json or not is_main)
-    splits = embedder.shown.filled_splits if arguments.split == ALL_SPLITS else (arguments.split,)
-    try:
-        reports = [
-            embedder.extract(split, out=arguments.out, file_format=arguments.format,
-                             progress=progress)
-            for split in splits
-        ]  # fmt: skip
-    finally:
-        progress.close()
+    with waiting_for_all():
+        embedder = open_embedder(_settings(arguments))
+        is_main = embedder.shown.accelerator.is_main_process
+        wanted = arguments.split
+        splits = embedder.shown.filled_splits if wanted == ALL_SPLITS else (wanted,)
+        with closing(make_progress(silent=arguments.json or not is_main)) as progress:
+            reports = [
+                embedder.extract(
+                    split, out=arguments.out, file_format=arguments.format, progress=progress
+                )
+                for split in splits
+            ]
     if is_main:
         _tell(reports, arguments)
-    embedder.shown.close()
     return EXIT_PROBLEMS if any(report.unreadable for report in reports) else EXIT_GOOD
 
 

@@ -9,7 +9,8 @@ A command is a module of this package with four names:
 - `run(arguments: jsonargparse.Namespace) -> int`: does the work and returns the exit code.
 
 Modules keep heavy imports (torch, av, webdataset, ...) inside `run`, so that help is quick.
-It may also name `STOPPED: str`, what to tell after Ctrl-C.
+It may also name `STOPPED: str`, what to tell after Ctrl-C, and
+`prepare_words(words: Sequence[str]) -> list[str]`, which sees the command line before the parser does.
 
 `--config FILE.yaml`, `--json` and `--debug` are there for every command; `run` reads
 `arguments.json`. Exit codes: 0 good, 1 the command worked but found problems, 2 usage or input
@@ -22,7 +23,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_INTERRUPTED, EXIT_UNUSABLE
@@ -31,7 +32,9 @@ from fmrgb_stream.errors import FmrgbError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-COMMANDS: Final = ("pack", "verify", "evaluate", "predict", "features", "demo")
+COMMANDS: Final = (
+    "pack", "verify", "train", "evaluate", "predict", "features", "report", "demo"
+)  # fmt: skip
 
 
 class Command(Protocol):
@@ -98,8 +101,12 @@ def _run_command(command: Command, words: Sequence[str]) -> int:
     parser.add_argument(
         "--debug", action=ActionYesNo, default=False, help="Show the traceback of an error."
     )
+    prepare: Callable[[Sequence[str]], list[str]] = getattr(command, "prepare_words", list)
     try:
-        arguments = parser.parse_args(list(words))
+        arguments = parser.parse_args(prepare(words))
+    except FmrgbError as error:
+        sys.stderr.write(f"fmrgb {command.NAME}: error: {error}\n")
+        return EXIT_UNUSABLE
     except SystemExit as stop:
         # --help ends with 0, a usage error with 2; both have printed what they had to say.
         return int(stop.code or 0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
-from fmrgb_stream.cli.run_flags import ALL_SPLITS, add_asked_flags, asked_from
+from fmrgb_stream.cli.run_flags import ALL_SPLITS, add_asked_flags, asked_from, waiting_for_all
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -41,17 +42,15 @@ def run(arguments: Namespace) -> int:
     from fmrgb_stream.training.prediction_table import write_outcomes
     from fmrgb_stream.training.trained import open_trained
 
-    trained = open_trained(arguments.run, asked_from(arguments))
-    is_main = trained.shown.accelerator.is_main_process
-    progress = make_progress(silent=arguments.json or not is_main)
     wanted = arguments.split
-    try:
-        found = [
-            trained.outcomes(split, with_truth=not arguments.unlabelled, progress=progress)
-            for split in (trained.shown.filled_splits if wanted == ALL_SPLITS else (wanted,))
-        ]
-    finally:
-        progress.close()
+    with waiting_for_all():
+        trained = open_trained(arguments.run, asked_from(arguments))
+        is_main = trained.shown.accelerator.is_main_process
+        with closing(make_progress(silent=arguments.json or not is_main)) as progress:
+            found = [
+                trained.outcomes(split, with_truth=not arguments.unlabelled, progress=progress)
+                for split in (trained.shown.filled_splits if wanted == ALL_SPLITS else (wanted,))
+            ]
     unreadable = [key for outcomes in found for key in outcomes.unreadable]
     if is_main:
         files = write_outcomes(arguments.out, found)
@@ -61,7 +60,6 @@ def run(arguments: Namespace) -> int:
             "unreadable": unreadable,
         }
         sys.stdout.write(json.dumps(told) + "\n" if arguments.json else _text(told))
-    trained.shown.close()
     return EXIT_PROBLEMS if unreadable else EXIT_GOOD
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from fmrgb_stream.errors import ConfigError
 
@@ -11,14 +14,11 @@ if TYPE_CHECKING:
 
     from fmrgb_stream.training.trained import Asked
 
-ALL_SPLITS = "all"
+ALL_SPLITS: Final = "all"
 
 
 def add_asked_flags(parser: ArgumentParser) -> None:
     """What may differ from the run's own validation."""
-    parser.add_argument(
-        "--root", type=str | None, default=None, help="Packed dataset; the run's own by default."
-    )
     parser.add_argument(
         "--window",
         type=float | None,
@@ -46,6 +46,14 @@ def add_asked_flags(parser: ArgumentParser) -> None:
         default=None,
         help="fusion/shared models: picture, sound or both.",
     )
+    add_loading_flags(parser)
+
+
+def add_loading_flags(parser: ArgumentParser) -> None:
+    """How the clips are brought, which changes no prediction."""
+    parser.add_argument(
+        "--root", type=str | None, default=None, help="Packed dataset; the run's own by default."
+    )
     parser.add_argument(
         "--batch-size", type=int | None, default=None, help="Clips a step over all processes."
     )
@@ -58,20 +66,38 @@ def add_asked_flags(parser: ArgumentParser) -> None:
 
 
 def asked_from(arguments: Namespace) -> Asked:
-    """What the flags ask."""
-    from fmrgb_stream.training.trained import Asked
-
-    return Asked(
-        root=arguments.root,
+    """What the flags of `add_asked_flags` ask."""
+    return replace(
+        loading_from(arguments),
         window_seconds=arguments.window,
         hop_seconds=arguments.hop,
         channels=plane_names(arguments.channels),
         cross_channels=plane_names(arguments.cross_channels),
         modality=arguments.modality,
+    )
+
+
+def loading_from(arguments: Namespace) -> Asked:
+    """What the flags of `add_loading_flags` ask."""
+    from fmrgb_stream.training.trained import Asked
+
+    return Asked(
+        root=arguments.root,
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
         device=_device(arguments.device),
     )
+
+
+@contextmanager
+def waiting_for_all() -> Generator[None]:
+    """Part from the other processes that a launcher began, however the work ends."""
+    from fmrgb_stream.training.acceleration import end_processes
+
+    try:
+        yield
+    finally:
+        end_processes()
 
 
 def plane_names(text: str | None) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
 
 from fmrgb_stream.config import MixedPrecision
@@ -64,6 +64,16 @@ def tracker_names(wanted: Sequence[str]) -> tuple[str, ...]:
     if AUTO in wanted and not has_tensorboard:
         found.remove(TENSORBOARD)
     return tuple(dict.fromkeys(found))
+
+
+def is_main_process() -> bool:
+    """Whether this is the first process, or the only one."""
+    return PartialState(cpu=not torch.cuda.is_available()).is_main_process
+
+
+def end_processes() -> None:
+    """Let go of the other processes; nothing can be trained together afterwards."""
+    PartialState(cpu=not torch.cuda.is_available()).destroy_process_group()
 
 
 def check_even(num_steps: int) -> None:

@@ -93,6 +93,26 @@ def read_manifest(config: RunConfig) -> Manifest:
     return Manifest.load(Store(config.data.root))
 
 
+def check_splits(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse splits that are not there, before anything is opened.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    data = config.data
+    wanted = {"train_split": data.train_split, "val_split": data.val_split}
+    if data.test_split is not None:
+        wanted["test_split"] = data.test_split
+    missing = [
+        f"data.{name}={split!r}" for name, split in wanted.items() if split not in manifest.splits
+    ]
+    if missing:
+        raise ConfigError(
+            f"{data.root} has no {', '.join(missing)}; it has {sorted(manifest.splits)}; a missing test "
+            "split can be left out with --data.test-split null"
+        )
+
+
 def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:
     """A new model; equal seeds give equal weights.
 

@@ -95,7 +95,7 @@ h2 { font-size: 1.15rem; margin: 40px 0 12px; padding-bottom: 6px;
   border-bottom: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 22px 0 8px; }
 p { margin: 6px 0; } .quiet { color: var(--quiet); overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+.tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px;
   margin: 20px 0 0; }
 .tile { background: var(--panel); border-radius: 8px; padding: 12px 14px; }
 .tile b { display: block; font-size: 1.5rem; font-weight: 650; line-height: 1.25; }
@@ -126,5 +126,6 @@ figure { margin: 8px 0; display: grid; gap: 12px;
 details { margin: 10px 0; } summary { cursor: pointer; color: var(--quiet); }
 pre { background: var(--panel); border-radius: 8px; padding: 12px 14px; overflow-x: auto;
   font-size: .82rem; line-height: 1.45; }
+@media (max-width: 640px) { .tiles { grid-template-columns: repeat(2, 1fr); } }
 @media print { details { display: block; } .clip, .tile { break-inside: avoid; } }
 """

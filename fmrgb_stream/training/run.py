@@ -95,10 +95,15 @@ class Run:
             self._save()
         return record
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that `evaluate` asks."""
+        return self._stepper.evaluated
+
     def evaluate(self, loader: BatchLoader) -> Evaluation:
         """The model as it is now on a whole split."""
         return evaluate_on(
-            self._stepper.evaluated, loader, accelerator=self.accelerator, config=self._config
+            self.evaluated, loader, accelerator=self.accelerator, config=self._config
         )
 
     def finish(self) -> None:

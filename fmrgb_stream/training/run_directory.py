@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -143,6 +144,14 @@ class RunDirectory:
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return self.config_path.is_file()
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, so that it is not taken for this one's."""
+        shutil.rmtree(self.checkpoints_path, ignore_errors=True)
+        for path in (self.config_path, self.metrics_path, self.weights_path, self.curves_path,
+                     self.confusion_path, self.predictions_path, self.report_path,
+                     self.predictions_path.with_suffix(".csv")):  # fmt: skip
+            path.unlink(missing_ok=True)
 
     def write(self, config: RunConfig, facts: RunFacts) -> None:
         """Begin a run: make the folder and config.yaml."""

@@ -254,10 +254,8 @@ def _clips_section(trained: Trained, outcomes: Outcomes, *, num_clips: int) -> M
             for i, jpeg in enumerate(clip_pictures(trained.shown, rows))
         ]
         parts += [element("h3", title), element("div", *cards, class_="clips")]
-    planes = ", ".join(trained.shown.clip.planes)
-    note = element(
-        "p", f"From left to right in time; from top to bottom: {planes}.", class_="quiet"
-    )
+    seen = ", ".join(row_names(trained.shown.clip.planes))
+    note = element("p", f"Time goes to the right; from top to bottom: {seen}.", class_="quiet")
     return section(f"Clips of {outcomes.split}", *parts, note if parts else "")
 
 

@@ -92,7 +92,3 @@ class Shown:
     def reader(self, split: str) -> ShardReader:
         """Keys and groups of a split."""
         return ShardReader(Store(self.config.data.root), self.manifest.split(split))
-
-    def close(self) -> None:
-        """Part from the other processes."""
-        self.accelerator.end_training()

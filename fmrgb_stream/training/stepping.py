@@ -53,6 +53,7 @@ class Stepper:
         self._prepared, self._optimiser = accelerator.prepare(model, optimiser)
         self._model: nn.Module = accelerator.unwrap_model(self._prepared)
         self._value = self._weight = torch.zeros((), device=accelerator.device)
+        self._num_clips_a_batch = 0
 
     @property
     def evaluated(self) -> nn.Module:
@@ -159,8 +160,9 @@ class Stepper:
             self._accelerator.scaler.load_state_dict(states["scaler"])
 
     def load_best(self, weights: dict[str, Tensor]) -> None:
-        """Leave these weights in the model that was given."""
+        """Leave these weights in the model that was given, and in the one that is evaluated."""
         self._model.load_state_dict(weights)
+        self.evaluated.load_state_dict(weights)
 
 
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,22 @@
+"""One small dataset with classes and one with targets, packed once for all tests of this folder."""
+
+import pytest
+
+from tests.support.runs import pack_table, write_colours
+
+
+@pytest.fixture(scope="session")
+def _tables(tmp_path_factory):
+    return write_colours(tmp_path_factory.mktemp("colours"))
+
+
+@pytest.fixture(scope="session")
+def classes_root(_tables, tmp_path_factory):
+    """Three classes that the red plane tells."""
+    return pack_table(_tables[0], tmp_path_factory.mktemp("classes") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def targets_root(_tables, tmp_path_factory):
+    """The same clips with five numbers."""
+    return pack_table(_tables[1], tmp_path_factory.mktemp("targets") / "dataset")
