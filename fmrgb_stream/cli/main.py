@@ -38,8 +38,16 @@ COMMANDS: Final = (
     "audit",
     "bench",
     "train",
+    "evaluate",
+    "predict",
+    "features",
+    "report",
     "demo",
 )
+=======
+    "pack", "verify", "train", "evaluate", "predict", "features", "report", "demo"
+)  # fmt: skip
+>>>>>>> report
 
 
 class Command(Protocol):

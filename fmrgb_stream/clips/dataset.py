@@ -229,5 +229,5 @@ def _fingerprint(
     return order_fingerprint(
         data,
         (config.shuffle, config.block_samples, config.shuffle_window_blocks),
-        sliding if clip.window == "sliding" else "a clip a sample",
+        sliding if clip.has_many_windows else "a clip a sample",
     )

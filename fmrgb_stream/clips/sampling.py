@@ -2,7 +2,7 @@
 
 Window rules find the span: `random`, `centre`, `start` take `num_frames` neighbouring grid frames
 (fewer from a short sample); `uniform` takes the whole grid; `sliding` takes the grid inside one
-time window. Length rules make `num_frames` of a span of L frames:
+time window; `around` takes `num_frames` grid frames about one frame, the ends repeated. Length rules make `num_frames` of a span of L frames:
 
 ============= ========================================= =======================================
 rule          L > T                                     L < T
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmrgb_stream.clips.timeline import TIME_SLACK_SECONDS, FrameGrid
+from fmrgb_stream.clips.timeline import TIME_SLACK_SECONDS, FrameGrid, nearest_frames
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.sample import ClipPlan, SampleInfo
@@ -60,6 +60,8 @@ def _span(
         return grid.strided(0, stop)
     if clip.window == "sliding":
         return _sliding_span(grid, clip, stop, window_index)
+    if clip.window == "around":
+        return grid.around(_centre(grid, clip, window_index), clip.num_frames)
     latest = grid.latest_start(clip.num_frames, stop)
     if latest < 0:
         return grid.strided(0, stop)
@@ -87,6 +89,19 @@ def _sliding_span(
         # No frame begins inside the window: the one before it is still shown.
         return np.array([max(first - 1, 0)], dtype=np.int64)
     return grid.strided(int(first), int(end))
+
+
+def _centre(grid: FrameGrid, clip: ClipConfig, window_index: int) -> int:
+    """The frame that a window of the rule `around` is centred on."""
+    times = grid.times_seconds
+    if clip.hop_seconds is None and window_index < len(times):
+        return window_index
+    seconds = window_index * (clip.hop_seconds or 0.0)
+    if clip.hop_seconds is None or (window_index and seconds > times[-1] + _frame_seconds(times)):
+        raise ConfigError(
+            f"window {window_index} is centred behind the last of {len(times)} frames"
+        )
+    return int(nearest_frames(times, np.array([seconds]))[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +146,12 @@ def _complete(grid: FrameGrid, fitted: _Fitted, clip: ClipConfig) -> ClipPlan:
     times = grid.times_seconds[first]
     if second is not first:
         times = (1 - fitted.weights) * times + fitted.weights * grid.times_seconds[second]
-    lead_index = _lead(grid, fitted)
-    if clip.length_rule == "loop":
+    around = clip.window == "around"
+    lead_index = grid.before(int(first[0])) if around else _lead(grid, fitted)
+    if around:
+        # A frame has not moved since it was shown last.
+        has_flow = np.append(False, np.diff(first) > 0)
+    elif clip.length_rule == "loop":
         has_flow = np.arange(len(first)) % valid != 0
     else:
         has_flow = np.ones(len(first), dtype=np.bool_)
@@ -171,6 +190,9 @@ def _grid_step(grid: FrameGrid) -> float:
     """Seconds between two grid frames."""
     if grid.fps is not None:
         return 1 / grid.fps
-    if len(grid.times_seconds) < 2:
-        return 0.0
-    return grid.frame_stride * float(np.median(np.diff(grid.times_seconds)))
+    return grid.frame_stride * _frame_seconds(grid.times_seconds)
+
+
+def _frame_seconds(times_seconds: NDArray[np.float64]) -> float:
+    """Seconds from one frame to the next."""
+    return float(np.median(np.diff(times_seconds))) if len(times_seconds) > 1 else 0.0

@@ -61,6 +61,16 @@ class FrameGrid:
             return max(frame - self.frame_stride, -1)
         return self.at(float(self.times_seconds[frame] - 1 / self.fps))
 
+    def around(self, centre: int, num_frames: int) -> NDArray[np.int64]:
+        """int64 [num_frames]: the grid with frame `centre` at place `num_frames // 2`.
+
+        Beyond the ends of the sample its first and its last frame repeat.
+        """
+        steps = np.arange(num_frames, dtype=np.int64) - num_frames // 2
+        if self.fps is not None:
+            return nearest_frames(self.times_seconds, self.times_seconds[centre] + steps / self.fps)
+        return (centre + steps * self.frame_stride).clip(0, len(self.times_seconds) - 1)
+
     def at(self, time_seconds: float) -> int:
         """The frame nearest to a time, or -1 for a time before the first frame."""
         if time_seconds < self.times_seconds[0] - TIME_SLACK_SECONDS:

@@ -13,7 +13,7 @@ FlowEstimator = Literal["auto", "dis", "lucas_kanade", "nvof", "member"]
 FlowMode = Literal["magnitude", "uv"]
 AudioPlane = Literal["mel", "simple", "stft", "logmel"]
 MelScale = Literal["htk", "slaney"]
-WindowRule = Literal["random", "centre", "start", "uniform", "sliding"]
+WindowRule = Literal["random", "centre", "start", "uniform", "sliding", "around"]
 LengthRule = Literal["repeat_last", "subsample_pad", "loop", "zoom"]
 ClipDtype = Literal["uint8", "float16", "float32"]
 ClipExtra = Literal["mel_image", "waveform", "audio_features"]
@@ -116,11 +116,13 @@ class ClipConfig:
     """A preset (`fmrgb`, `gray3`, `rgb`) or plane names in the wanted order."""
     window: WindowRule = "random"
     """`random | centre | start`: consecutive strided frames; `uniform`: over the whole sample;
-    `sliding`: every window of `window_seconds`, each `hop_seconds` after the one before."""
+    `sliding`: every window of `window_seconds`, each `hop_seconds` after the one before;
+    `around`: `num_frames` frames centred on every frame, or on one every `hop_seconds`; beyond the
+    ends the first and the last frame repeat."""
     window_seconds: float | None = None
     """`sliding` only."""
     hop_seconds: float | None = None
-    """`sliding` only."""
+    """`sliding`, which needs it, and `around`, where None is every frame."""
     length_rule: LengthRule = "repeat_last"
     """How the frames a window found become `num_frames`."""
     fraction: float = 1.0
@@ -151,14 +153,24 @@ class ClipConfig:
             raise ConfigError(f"clip.fraction={self.fraction} exceeds 1")
         if not self.planes:
             raise ConfigError("clip.channels is empty")
-        sliding = self.window == "sliding"
-        if sliding != (self.window_seconds is not None) or sliding != (
-            self.hop_seconds is not None
-        ):
+        self._check_windows()
+
+    def _check_windows(self) -> None:
+        needed = {"sliding": (True, True), "around": (False, self.hop_seconds is not None)}
+        given = (self.window_seconds is not None, self.hop_seconds is not None)
+        if given != needed.get(self.window, (False, False)):
             raise ConfigError(
-                "clip.window_seconds and clip.hop_seconds go with window='sliding', "
+                "clip.window_seconds and clip.hop_seconds go with window='sliding' (both), "
+                "clip.hop_seconds with 'around', "
                 f"got window={self.window!r}, {self.window_seconds}, {self.hop_seconds}"
             )
+        if self.window == "around" and self.fraction != 1:
+            raise ConfigError(f"window='around' takes whole samples, not fraction={self.fraction}")
+
+    @property
+    def has_many_windows(self) -> bool:
+        """Whether one sample can give several clips."""
+        return self.window in ("sliding", "around")
 
     @property
     def planes(self) -> tuple[str, ...]:

@@ -106,6 +106,13 @@ class ShardReader:
             for shard in range(len(self._shards))
         ]
 
+    def num_frames_by_shard(self) -> list[NDArray[np.int64]]:
+        """How many frames each sample has, int64 [samples] a shard; reads all sidecars."""
+        return [
+            np.asarray(self._column(shard, "num_frames"), dtype=np.int64)
+            for shard in range(len(self._shards))
+        ]
+
     def find(self, key: str) -> int | None:
         """The sample id of a key, or None; reads sidecars until it is found."""
         for shard in range(len(self._shards)):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fmrgb_stream.training.ablation import AblationRow
 
 _DPI: Final = 130
+_NUMBERED_CLASSES: Final = 30
+_NAMED_CLASSES: Final = 60
 _COLOUR_MAPS: Final = {"red": "gray", "green": "gray", "blue": "gray", "gray": "gray",
                        FLOW: "viridis", "flow_u": "coolwarm", "flow_v": "coolwarm",
                        MEL: "magma"}  # fmt: skip
@@ -105,6 +107,45 @@ def draw_contact_sheet(
     for clip_index, sheet in zip(clips, sheets, strict=True):
         _draw_clip(sheet, batch, clip_index, frames, classes)
     _save(figure, path)
+
+
+def draw_confusion(
+    path: Path, confusion: Sequence[Sequence[int]], *, names: Sequence[str], title: str = ""
+) -> None:
+    """Clips by true class (row) and predicted class (column); shade is the share of the true class.
+
+    Args:
+        path: PNG to write.
+        confusion: Counts [K][K].
+        names: Of the K classes.
+        title: Above the table.
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    num_classes = len(names)
+    # Numbers stay readable to about 30 classes; beyond, the shade alone speaks.
+    side = min(1.6 + 0.5 * num_classes, 14.0)
+    figure = Figure(figsize=(side + 1.2, side), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if num_classes <= _NUMBERED_CLASSES:
+        for row, column in np.ndindex(counts.shape):
+            colour = "white" if shares[row, column] > 0.5 else "0.15"
+            text = str(counts[row, column])
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    ticks = np.linspace(0, num_classes - 1, min(num_classes, _NAMED_CLASSES)).round().astype(int)
+    shown = [_shortened(names[i]) for i in ticks]
+    axes.set_xticks(ticks, shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(ticks, shown, fontsize=9)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize=11)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    _save(figure, path)
+
+
+def _shortened(name: str, *, length: int = 22) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def _draw_clip(

@@ -230,3 +230,69 @@ def test_a_one_frame_sample_makes_a_clip():
         plan = plan_clip(sample_info(num_frames=1), ClipConfig(num_frames=4, length_rule=rule))
         assert plan.frame_indices[0] == 0
         assert not plan.has_flow[0]
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.one_of(st.none(), st.floats(3, 60)),
+    st.integers(0, 59),
+)
+def test_a_window_around_a_frame_has_it_in_the_middle(num_frames, clip_frames, stride, fps, centre):
+    centre %= num_frames
+    info = sample_info(num_frames=num_frames)
+    clip = ClipConfig(num_frames=clip_frames, frame_stride=stride, fps=fps, window="around")
+
+    plan = plan_clip(info, clip, window_index=centre)
+
+    step = stride if fps is None else 30.0 / fps
+    wanted = centre + (np.arange(clip_frames) - clip_frames // 2) * step
+    assert plan.frame_indices[clip_frames // 2] == centre
+    assert np.abs(plan.frame_indices - wanted.clip(0, num_frames - 1)).max() <= 0.5 + 1e-4
+    assert plan.num_valid_frames == clip_frames
+
+
+def test_windows_around_the_ends_repeat_the_end_frames_without_motion():
+    clip = ClipConfig(num_frames=6, frame_stride=1, window="around")
+
+    first, last = (plan_clip(sample_info(num_frames=9), clip, window_index=i) for i in (0, 8))
+
+    assert first.frame_indices.tolist() == [0, 0, 0, 0, 1, 2]
+    assert first.has_flow.tolist() == [False, False, False, False, True, True]
+    assert first.lead_index == -1
+    assert last.frame_indices.tolist() == [5, 6, 7, 8, 8, 8]
+    assert last.has_flow.tolist() == [True, True, True, True, False, False]
+    assert last.lead_index == 4
+
+
+@given(st.integers(1, 400), st.floats(0.05, 3))
+def test_windows_around_every_hop_are_all_inside_the_sample(num_frames, hop_seconds):
+    clip = ClipConfig(num_frames=4, window="around", hop_seconds=hop_seconds)
+    info = sample_info(num_frames=num_frames)
+
+    (count,) = count_windows(np.array([info.duration_seconds]), clip)
+
+    assert (count - 1) * hop_seconds < info.duration_seconds <= count * hop_seconds + 1e-3
+    assert plan_clip(info, clip, window_index=count - 1).frame_indices[2] >= 0
+
+
+def test_a_window_behind_the_end_is_refused():
+    clip = ClipConfig(num_frames=4, window="around")
+
+    with pytest.raises(ConfigError, match="window 9 is centred behind"):
+        plan_clip(sample_info(num_frames=9), clip, window_index=9)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": "around", "window_seconds": 1.0},
+        {"window": "around", "fraction": 0.5},
+        {"window": "centre", "hop_seconds": 1.0},
+        {"window": "sliding", "window_seconds": 1.0},
+    ],
+)
+def test_window_settings_that_do_not_fit_are_refused(settings):
+    with pytest.raises(ConfigError, match="window"):
+        ClipConfig(**settings)

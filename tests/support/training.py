@@ -7,6 +7,7 @@ import torch
 
 from fmrgb_stream.channels import CHANNELS
 from fmrgb_stream.sample import ClipBatch
+from fmrgb_stream.training.outcomes import Outcomes
 
 
 def make_batch(
@@ -63,3 +64,27 @@ class ListLoader:
 
     def set_epoch(self, epoch):
         self.epochs.append(epoch)
+
+
+def make_outcomes(
+    *, outputs, labels=None, targets=None, keys=None, groups=None, names=None, kind="classes"
+):
+    """Outcomes of clips that last half a second each, one after the other."""
+    outputs = np.asarray(outputs, dtype=np.float32)
+    num_clips, num_outputs = outputs.shape
+    starts = 0.5 * np.arange(num_clips)
+    keys = tuple(f"clip-{i}" for i in range(num_clips)) if keys is None else keys
+    return Outcomes(
+        split="test",
+        kind=kind,
+        activation={"classes": "softmax", "labels": "sigmoid", "targets": "none"}[kind],
+        names=tuple("abcdefgh"[:num_outputs]) if names is None else names,
+        keys=keys,
+        groups=keys if groups is None else groups,
+        sample_ids=np.array([keys.index(key) for key in keys]),
+        window_indices=np.array([keys[:i].count(key) for i, key in enumerate(keys)]),
+        spans_seconds=np.stack([starts, starts + 0.5], axis=1),
+        outputs=outputs,
+        labels=None if labels is None else np.asarray(labels),
+        targets=None if targets is None else np.asarray(targets, dtype=np.float32),
+    )
