@@ -32,17 +32,17 @@ class SampleSource:
         sample = self._reader.read(
             task.sample_id, with_video=self._with_video, with_audio=self._with_audio
         )
-        if sample.info.sound_zero_seconds is not None:
-            # PyAV, which a trainer's own process need not load.
-            from fmrgb_stream.clips.plain_sound import with_plain_sound
-
-            sample = with_plain_sound(sample)
         plan = plan_clip(
             sample.info,
             self._clip,
             uniform=uniform_at(self._seed, task.epoch, task.sample_id),
             window_index=task.window_index,
         )
+        if sample.info.sound_zero_seconds is not None:
+            # PyAV, which a trainer's own process need not load.
+            from fmrgb_stream.clips.plain_sound import needed_span, with_plain_sound
+
+            sample = with_plain_sound(sample, needed_span(plan, self._clip))
         return PlannedClip(task=task, sample=sample, plan=plan)
 
     def neighbour(self, task: ClipTask, attempt: int) -> ClipTask:
