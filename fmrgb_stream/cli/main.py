@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     "pack",
+    "index",
     "verify",
+    "stats",
     "audit",
     "bench",
+    "export",
     "train",
     "evaluate",
     "predict",
@@ -45,9 +48,22 @@ COMMANDS: Final = (
     "demo",
 )
 =======
-    "pack", "verify", "train", "evaluate", "predict", "features", "report", "demo"
-)  # fmt: skip
->>>>>>> report
+COMMANDS: Final = (
+    "pack",
+    "index",
+    "verify",
+    "stats",
+    "audit",
+    "bench",
+    "export",
+    "train",
+    "evaluate",
+    "predict",
+    "features",
+    "report",
+    "demo",
+)
+>>>>>>> check
 
 
 class Command(Protocol):

@@ -42,6 +42,11 @@ class SampleSource:
             uniform=uniform_at(self._seed, task.epoch, task.sample_id),
             window_index=task.window_index,
         )
+        if sample.info.sound_zero_seconds is not None:
+            # PyAV, which a trainer's own process need not load.
+            from fmrgb_stream.clips.plain_sound import needed_span, with_plain_sound
+
+            sample = with_plain_sound(sample, needed_span(plan, self._clip))
         return PlannedClip(task=task, sample=sample, plan=plan)
 
     def neighbour(self, task: ClipTask, attempt: int) -> ClipTask:

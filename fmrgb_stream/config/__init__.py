@@ -14,6 +14,8 @@ from fmrgb_stream.config.clip import (
     MelScale,
     WindowRule,
 )
+from fmrgb_stream.config.export import ExportConfig, ExportFormat
+from fmrgb_stream.config.index import IndexConfig
 from fmrgb_stream.config.loader import (
     BadSampleRule,
     DecodePlace,
@@ -51,9 +53,12 @@ __all__ = [
     "DataConfig",
     "DecodePlace",
     "EncoderPreset",
+    "ExportConfig",
+    "ExportFormat",
     "FlowConfig",
     "FlowEstimator",
     "FlowMode",
+    "IndexConfig",
     "LengthRule",
     "LoaderConfig",
     "LossName",

@@ -11,17 +11,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmrgb_stream.packing.build import pack
+    from fmrgb_stream.packing.export_dataset import ExportReport, export
     from fmrgb_stream.packing.findings import Finding, VerifyReport
+    from fmrgb_stream.packing.index_dataset import IndexReport, index
     from fmrgb_stream.packing.publish import PackReport
+    from fmrgb_stream.packing.repair_dataset import RepairReport, repair
     from fmrgb_stream.packing.verify_dataset import verify
 
-__all__ = ["Finding", "PackReport", "VerifyReport", "pack", "verify"]
+__all__ = [
+    "ExportReport",
+    "Finding",
+    "IndexReport",
+    "PackReport",
+    "RepairReport",
+    "VerifyReport",
+    "export",
+    "index",
+    "pack",
+    "repair",
+    "verify",
+]
 
 _HOMES = {
+    "ExportReport": "export_dataset",
     "Finding": "findings",
+    "IndexReport": "index_dataset",
     "PackReport": "publish",
+    "RepairReport": "repair_dataset",
     "VerifyReport": "findings",
+    "export": "export_dataset",
+    "index": "index_dataset",
     "pack": "build",
+    "repair": "repair_dataset",
     "verify": "verify_dataset",
 }
 
