@@ -47,23 +47,6 @@ COMMANDS: Final = (
     "report",
     "demo",
 )
-=======
-COMMANDS: Final = (
-    "pack",
-    "index",
-    "verify",
-    "stats",
-    "audit",
-    "bench",
-    "export",
-    "train",
-    "evaluate",
-    "predict",
-    "features",
-    "report",
-    "demo",
-)
->>>>>>> check
 
 
 class Command(Protocol):
