@@ -106,6 +106,12 @@ def _facts(view: ClipView, manifest: Manifest) -> list[str]:
     facts += [f"{name} {value:.4g}" for name, value in targets]
     if info.label is None and not info.targets:
         facts.append("unlabelled")
+    num_frames = len(view.times_seconds_T)
+    if view.num_valid_frames < num_frames:
+        rest = "padding" if view.frame_indices_T[-1] < 0 else "repeats"
+        facts.append(
+            f"{view.num_valid_frames} of the clip's {num_frames} frames are content, then {rest}"
+        )
     return facts
 
 
@@ -135,8 +141,9 @@ def _views(view: ClipView, clip: ClipConfig) -> list[dict[str, Any]]:
             continue
         if is_heard and not view.info.has_audio:
             continue
-        note = _note(name, clip)
-        views.append(_view(name, note, plane_sprite(view.plane(name), name), is_exact=True))
+        plane = view.plane(name)
+        note = "silence" if is_heard and not plane.any() else _note(name, clip)
+        views.append(_view(name, note, plane_sprite(plane, name), is_exact=True))
     return views
 
 

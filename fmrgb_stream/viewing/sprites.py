@@ -48,12 +48,12 @@ def colour_sprite(frames_THW3: NDArray[np.uint8]) -> Sprite:
 
 def plane_sprite(plane_THW: NDArray[np.uint8], name: str) -> Sprite:
     """One plane without loss, in the colours that suit it."""
-    return _sprite(lambda sheet: _in_palette(sheet, name), plane_THW, "png")
+    return _sprite(lambda sheet: in_palette(sheet, name), plane_THW, "png")
 
 
 def plane_picture(values_HW: NDArray[np.uint8], name: str) -> bytes:
     """One picture of a plane, as PNG."""
-    return _encoded(_in_palette(values_HW, name), "png")
+    return _encoded(in_palette(values_HW, name), "png")
 
 
 def flow_colours(
@@ -107,7 +107,8 @@ def _encoded(picture: Image.Image, file_format: str) -> bytes:
     return buffer.getvalue()
 
 
-def _in_palette(values_HW: NDArray[np.uint8], name: str) -> Image.Image:
+def in_palette(values_HW: NDArray[np.uint8], name: str) -> Image.Image:
+    """One picture of a plane: pixels are its values, the palette is the plane's colours."""
     picture = Image.fromarray(values_HW).convert("L")
     picture = Image.frombytes("P", picture.size, picture.tobytes())
     picture.putpalette(palette(name))

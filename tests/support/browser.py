@@ -40,7 +40,7 @@ class Browser:
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         # The browser reads 3 and writes 4, whatever our own numbers are.
-        wires = f"exec 3<&{to_browser} 4>&{from_browser}; exec \"$@\""
+        wires = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
         self._process = subprocess.Popen(
             ["sh", "-c", wires, "sh", find_browser(), "--headless", "--remote-debugging-pipe",
              "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
@@ -56,7 +56,9 @@ class Browser:
         self._number, self._session, self._rest = 0, None, b""
         self.events = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.look(width=width, height=height, scheme=scheme)

@@ -156,6 +156,9 @@ class Card {
         src: this.urls[place], alt: `${view.name}, all frames`,
         style: { "image-rendering": view.is_exact ? "pixelated" : "auto" },
       })), this.mark);
+    if (sample.num_valid < count) {
+      strip.append(element("div", { className: "repeated", style: { left: percent(sample.num_valid / count) } }));
+    }
     strip.addEventListener("click", (event) => {
       const box = strip.getBoundingClientRect();
       this.seek(Math.floor((event.clientX - box.left) / box.width * count));
