@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from fmrgb_stream.channels import FLOW_U, FLOW_V, MEL, RGB_PLANES
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.shards import open_dataset
 from fmrgb_stream.viewing.choose import Candidate, Wanted, choose_samples
@@ -72,33 +71,35 @@ def make_page(
     settings = clip or ClipConfig(window="centre")
     if fits_stride:
         settings = with_fitting_stride(settings, chosen)
-    shown = with_pictures(settings)
     if started is not None:
         started(len(chosen))
     entries: list[str] = []
     troubles: list[str] = []
     left = max_megabytes * _BYTES_A_MB
-    num_left_out = 0
+    num_shown = num_left_out = 0
     for one in chosen:
-        drawn = draw_sample(one, manifest, clip=shown, seed=seed)
+        drawn = draw_sample(one, manifest, clip=settings, seed=seed)
         entry = json.dumps(asdict(drawn), separators=(",", ":"))
         if drawn.trouble:
             troubles.append(f"{one.key}: {drawn.trouble}")
         if len(entry) <= left:
             entries.append(entry)
             left -= len(entry)
+            num_shown += not drawn.trouble
         else:
             num_left_out += 1
         if advanced is not None:
             advanced()
-    notes = (
-        f"{num_left_out} of {len(chosen)} samples left out: the page would exceed "
-        f"{max_megabytes:g} MB (--max-mb)."
+    left_out = (
+        f"{num_left_out} of {len(chosen)} samples left out: with them the page would exceed "
+        f"{max_megabytes:g} MB."
     )
-    about = f"{len(entries)} of {num_fitting} samples. {_about(shown)}"
+    about = f"{len(entries)} of {num_fitting} samples. {_about(settings)}"
     return Page(
-        html=_filled(str(root), about, [notes] if num_left_out else [], entries),
-        num_shown=len(entries) - sum(1 for _ in troubles),
+        html=fill_page(
+            str(root), about=about, notes=[left_out] * bool(num_left_out), entries=entries
+        ),
+        num_shown=num_shown,
         num_fitting=num_fitting,
         num_left_out=num_left_out,
         troubles=troubles,
@@ -112,16 +113,6 @@ def with_fitting_stride(clip: ClipConfig, chosen: Sequence[Candidate]) -> ClipCo
     return replace(clip, frame_stride=min(max(longest, 1), clip.frame_stride))
 
 
-def with_pictures(clip: ClipConfig) -> ClipConfig:
-    """The same clips with the planes added that people see by: the picture and flow's direction."""
-    planes = clip.planes
-    extra = RGB_PLANES if any(name != MEL for name in planes) else ()
-    if clip.needs_flow:
-        extra = (*extra, FLOW_U, FLOW_V)
-    wanted = tuple(dict.fromkeys((*planes, *extra)))
-    return replace(clip, channels=wanted)
-
-
 def _about(clip: ClipConfig) -> str:
     height, width = clip.size
     rhythm = f"stride {clip.frame_stride}" if clip.fps is None else f"{clip.fps:g} a second"
@@ -131,7 +122,8 @@ def _about(clip: ClipConfig) -> str:
     )
 
 
-def _filled(root: str, about: str, notes: Sequence[str], entries: Sequence[str]) -> str:
+def fill_page(root: str, *, about: str, notes: Sequence[str], entries: Sequence[str]) -> str:
+    """The page's HTML; `entries` are the JSON texts of its samples."""
     folder = resources.files(__package__ or "") / "page"
     template, style, script = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")

@@ -69,7 +69,7 @@ def draw_sample(one: Candidate, manifest: Manifest, *, clip: ClipConfig, seed: i
         view = view_clip(
             one.reader,
             one.sample_id,
-            clip=clip,
+            clip=with_pictures(clip),
             audio_sample_rate=manifest.audio_sample_rate,
             seed=seed,
         )
@@ -89,6 +89,16 @@ def draw_sample(one: Candidate, manifest: Manifest, *, clip: ClipConfig, seed: i
         sound=_sound(view),
         mel=_mel(view, clip),
     )
+
+
+def with_pictures(clip: ClipConfig) -> ClipConfig:
+    """The same clips with the planes added that people see by: the picture and flow's direction."""
+    planes = clip.planes
+    extra = RGB_PLANES if any(name != MEL for name in planes) else ()
+    if clip.needs_flow:
+        extra = (*extra, FLOW_U, FLOW_V)
+    wanted = tuple(dict.fromkeys((*planes, *extra)))
+    return replace(clip, channels=wanted)
 
 
 def _facts(view: ClipView, manifest: Manifest) -> list[str]:
@@ -134,12 +144,12 @@ def _views(view: ClipView, clip: ClipConfig) -> list[dict[str, Any]]:
         colours, full_pixels = flow_colours(u, v, max_pixels=clip.flow.max_pixels)
         note = f"{view.flow_estimator}, brightest: {full_pixels:.1f} px"
         views.append(_view("flow, direction", note, colour_sprite(colours), is_exact=False))
-    hidden = {*RGB_PLANES, FLOW_U, FLOW_V}
-    for name in names:
+    is_composed = all(name in clip.planes for name in RGB_PLANES)
+    for name in clip.planes:
         is_heard = name == MEL
-        if name in hidden or (not is_heard and not has_picture):
-            continue
-        if is_heard and not view.info.has_audio:
+        if (is_composed and name in RGB_PLANES) or not (
+            view.info.has_audio if is_heard else has_picture
+        ):
             continue
         plane = view.plane(name)
         note = "silence" if is_heard and not plane.any() else _note(name, clip)
