@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,14 @@ from pathlib import Path
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# The browser reads 3 and writes 4, whatever our own numbers are.
+LAUNCHER = """
+import fcntl, os, sys
+reading, writing = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(reading, 3)
+os.dup2(writing, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 KEY_CODES = {" ": 32, "ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Escape": 27}
 
 
@@ -39,10 +48,9 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory(prefix="fmrgb-browser-")
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
-        # The browser reads 3 and writes 4, whatever our own numbers are.
-        wires = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
         self._process = subprocess.Popen(
-            ["sh", "-c", wires, "sh", find_browser(), "--headless", "--remote-debugging-pipe",
+            [sys.executable, "-I", "-S", "-c", LAUNCHER, str(to_browser), str(from_browser),
+             find_browser(), "--headless", "--remote-debugging-pipe",
              "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
              "--no-first-run", "--disable-extensions", "--disable-background-networking",
              f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}",
@@ -55,13 +63,20 @@ class Browser:
         os.close(from_browser)
         self._number, self._session, self._rest = 0, None, b""
         self.events = []
+        try:
+            self._attach()
+            self.look(width=width, height=height, scheme=scheme)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _attach(self):
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
         ]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        self.look(width=width, height=height, scheme=scheme)
 
     def __enter__(self):
         return self

@@ -1,6 +1,8 @@
 """The page holds what the loader makes: numbers in pictures, tones in sound, planes to the last bit."""
 
 import io
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from PIL import Image
 from fmrgb_stream import ClipConfig, build_loader
 from fmrgb_stream.config import FlowConfig
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.shards import open_dataset
 from fmrgb_stream.viewing.choose import Wanted, choose_samples
-from fmrgb_stream.viewing.page import make_page
+from fmrgb_stream.viewing.page import fill_page, make_page
+from fmrgb_stream.viewing.sample_card import read_sample_card
 from fmrgb_stream.viewing.sprites import flow_colours
 from tests.support.datasets import first_number
 from tests.support.media import read_numbers
@@ -107,8 +111,6 @@ def test_the_page_asks_the_network_for_nothing(page):
 
 
 def test_what_samples_say_cannot_end_the_script(page):
-    from fmrgb_stream.viewing.page import fill_page
-
     text = fill_page("</title><b>", about="</script>", notes=[], entries=['{"key":"</script>"}'])
     assert text.count("</script>") == page.html.count("</script>")
     assert page_data(text)["samples"][0]["key"] == "</script>"
@@ -168,15 +170,11 @@ def test_copies_are_shown_upright_and_at_their_own_times(copied):
 
 
 def test_a_broken_sample_is_named_and_the_others_are_shown(numbered, tmp_path):
-    import shutil
-
-    from fmrgb_stream.viewing.sample_card import read_sample_card
-
     root = tmp_path / "broken"
     shutil.copytree(numbered, root)
     card = read_sample_card(root, "clip-002")
     (member,) = [member for member in card.members if member.extension == "mp4"]
-    with open(card.shard, "r+b") as shard:
+    with Path(card.shard).open("r+b") as shard:
         shard.seek(member.offset + member.size // 2)
         shard.write(b"\xff\x00\xff\x00")
     page = make_page(root, clip=CLIP)
@@ -187,8 +185,6 @@ def test_a_broken_sample_is_named_and_the_others_are_shown(numbered, tmp_path):
 
 
 def chosen_keys(root, *, num_samples=24, **wanted):
-    from fmrgb_stream.shards import open_dataset
-
     store, manifest = open_dataset(root)
     chosen, _ = choose_samples(store, manifest, num_samples=num_samples, wanted=Wanted(**wanted))
     return [one.key for one in chosen]
