@@ -9,7 +9,7 @@ from typing import Final
 
 from fmrgb_stream.errors import ManifestError, ShardNotFound
 from fmrgb_stream.sample import EncodedSample, SampleInfo
-from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from fmrgb_stream.shards.manifest import Manifest, ShardEntry
 from fmrgb_stream.shards.reader import ShardReader
 from fmrgb_stream.storage import Store
 
@@ -48,8 +48,8 @@ def open_dataset(root: str | os.PathLike[str]) -> tuple[Store, Manifest]:
         return store, Manifest.load(store)
     except ShardNotFound as error:
         raise ManifestError(
-            f"{root} holds no {MANIFEST_NAME}, so it is no dataset: give the folder that "
-            "`fmrgb pack` wrote; for tar shards made by others, run `fmrgb index` first"
+            f"{error}: not a dataset; give the folder that `fmrgb pack` wrote, or make one of tar "
+            "shards of others by `fmrgb index`"
         ) from error
 
 

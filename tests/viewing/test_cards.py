@@ -127,5 +127,5 @@ def test_an_unknown_key_names_the_nearest(numbered, key, hint):
 
 
 def test_a_folder_without_manifest_says_how_to_make_one(tmp_path):
-    with pytest.raises(ManifestError, match=r"holds no manifest\.json.*fmrgb pack"):
+    with pytest.raises(ManifestError, match=r"manifest\.json\]: not a dataset; .*fmrgb pack"):
         read_dataset_card(tmp_path)

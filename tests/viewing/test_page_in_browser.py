@@ -53,6 +53,7 @@ OVERLAPS = """(() => {
     const box = node.getBoundingClientRect();
     if (box.width && box.right > innerWidth + 1) found.push("too wide: " + node.outerHTML.slice(0, 80));
   }
+  if (document.documentElement.scrollWidth > innerWidth) found.push("the page scrolls sideways");
   return found;
 })()"""
 

@@ -229,16 +229,21 @@ class Card {
     requestAnimationFrame(() => this.tick());
   }
 
+  // Without a device to play on, sound fails or rushes to its end; the page goes on without it.
+  hears() {
+    return this.playing.hears && !this.audio.error;
+  }
+
   // The sound is the clock where it plays; pictures follow it.
   now() {
-    if (this.playing.hears && !this.audio.ended) return this.sample.sound.start + this.audio.currentTime;
+    if (this.hears() && !this.audio.ended) return this.sample.sound.start + this.audio.currentTime;
     return this.playing.from + (performance.now() - this.playing.since) / 1000;
   }
 
   tick() {
     if (!this.playing) return;
     const time = this.now();
-    if (time >= this.sample.end - 0.004 || (this.playing.hears && this.audio.ended)) {
+    if (time >= this.sample.end - 0.004 || (this.hears() && this.audio.ended)) {
       this.pause();
       this.show(this.sample.num_valid - 1, this.sample.end);
       return;
