@@ -11,6 +11,8 @@ from fmrgb_stream.cli.exit_codes import EXIT_GOOD
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
+    from fmrgb_stream.viewing.dataset_card import DatasetCard
+
 NAME: Final = "inspect"
 HELP: Final = "what a dataset holds, or one sample of it: streams, keyframes, times, labels"
 
@@ -30,9 +32,7 @@ def run(arguments: Namespace) -> int:
     from fmrgb_stream.viewing.card_tables import dataset_tables, sample_tables
 
     if arguments.key is None:
-        from fmrgb_stream.viewing.dataset_card import read_dataset_card
-
-        card = read_dataset_card(arguments.root)
+        card = _dataset_card(arguments)
         tables = dataset_tables(card)
     else:
         from fmrgb_stream.viewing.sample_card import read_sample_card
@@ -46,3 +46,18 @@ def run(arguments: Namespace) -> int:
     for table in tables:
         console.print(table)
     return EXIT_GOOD
+
+
+def _dataset_card(arguments: Namespace) -> DatasetCard:
+    from fmrgb_stream.packing.progress import make_progress
+    from fmrgb_stream.viewing.dataset_card import read_dataset_card
+
+    progress = make_progress(silent=arguments.json, unit="samples")
+    try:
+        return read_dataset_card(
+            arguments.root,
+            started=lambda total: progress.start(NAME, total=total),
+            advanced=lambda count: progress.advance(NAME, count),
+        )
+    finally:
+        progress.close()

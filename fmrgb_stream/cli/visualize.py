@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME: Final = "visualize"
 HELP: Final = "one sample as lossless videos, one a channel, and a contact sheet"
 SHEET_NAME: Final = "contact_sheet.png"
-STAGE: Final = "videos"
+STAGE: Final = "channels"
 _CHOSEN_HERE: Final = ("dtype", "extras", "num_frames", "frame_stride", "size")
 _MAX_FRAMES: Final = 600
 """Frames shown without being asked for more: 20 s at 30 a second."""
@@ -71,7 +71,7 @@ def run(arguments: Namespace) -> int:
     store, manifest = open_dataset(arguments.root)
     found = find_sample(store, manifest, arguments.key)
     clip = _clip_of(arguments, found.info)
-    progress = make_progress(silent=arguments.json)
+    progress = make_progress(silent=arguments.json, unit="videos")
     try:
         progress.start(STAGE, total=num_videos(clip.planes))
         view = view_clip(

@@ -136,21 +136,9 @@ def read_column(content: bytes, name: str, *, url: str) -> list[Any]:
     Raises:
         ManifestError: not parquet, another index version, or columns missing.
     """
-    return read_columns(content, (name,), url=url)[name]
-
-
-def read_columns(
-    content: bytes, names: Sequence[str], *, url: str, presence_of: Sequence[str] = ()
-) -> dict[str, list[Any]]:
-    """Columns of a sidecar's bytes by name; of those in `presence_of` whether there is a value.
-
-    Raises:
-        ManifestError: not parquet, another index version, or columns missing.
-    """
     with _readable(url):
-        table = _open(content, url=url).read([*names, *presence_of], use_threads=False)
-        found = {name: table.column(name).to_pylist() for name in names}
-        return found | {name: table.column(name).is_valid().to_pylist() for name in presence_of}
+        table = _open(content, url=url).read([name], use_threads=False)
+        return table.column(name).to_pylist()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.shards import ShardReader
-from fmrgb_stream.shards.index import read_columns
+from fmrgb_stream.shards.index import read_column
 
 if TYPE_CHECKING:
     from fmrgb_stream.shards import Manifest
@@ -76,8 +76,9 @@ def _samples(store: Store, manifest: Manifest, split: str) -> Iterator[Candidate
     reader, sample_id = ShardReader(store, entry), 0
     for shard in entry.shards:
         url = store.url_of(shard.index_path)
-        columns = read_columns(store.read(shard.index_path), ("key", "label"), url=url)
-        for key, label in zip(columns["key"], columns["label"], strict=True):
+        content = store.read(shard.index_path)
+        keys, labels = (read_column(content, name, url=url) for name in ("key", "label"))
+        for key, label in zip(keys, labels, strict=True):
             yield Candidate(split=split, sample_id=sample_id, key=key, label=label, reader=reader)
             sample_id += 1
 

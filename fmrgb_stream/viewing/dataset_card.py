@@ -6,13 +6,17 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from fmrgb_stream.shards import open_dataset
-from fmrgb_stream.shards.index import read_columns
+from fmrgb_stream.shards.index import read_column
 
 if TYPE_CHECKING:
     from fmrgb_stream.shards.manifest import ChannelStats, Manifest, ShardEntry
@@ -22,7 +26,7 @@ _COLUMNS: Final = (
     *("label", "targets", "has_video", "has_audio", "fps", "num_frames", "duration_seconds"),
     *("width", "height", "rotation_degrees", "codec", "audio_sample_rate"),
 )
-_OPTIONAL_COLUMNS: Final = ("frame_times_seconds", "packet_offsets")
+_LIST_COLUMNS: Final = ["frame_times_seconds", "packet_offsets"]
 _PARALLEL_READS: Final = 8
 
 
@@ -115,19 +119,30 @@ class DatasetCard:
         }
 
 
-def read_dataset_card(root: str | os.PathLike[str]) -> DatasetCard:
+def read_dataset_card(
+    root: str | os.PathLike[str],
+    *,
+    started: Callable[[int], None] | None = None,
+    advanced: Callable[[int], None] | None = None,
+) -> DatasetCard:
     """Count a dataset. Reads the manifest and all sidecars, several at a time, and no shard.
+
+    `started` is told how many samples there are, `advanced` how many more were counted.
 
     Raises:
         ManifestError, StorageError: the dataset cannot be read.
     """
     store, manifest = open_dataset(root)
     shards = [(name, shard) for name, split in manifest.splits.items() for shard in split.shards]
+    if started is not None:
+        started(manifest.num_samples)
+    by_split: dict[str, list[_Row]] = {name: [] for name in manifest.splits}
     with ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="fmrgb-inspect") as pool:
-        tables = pool.map(lambda one: _read_table(store, one[1]), shards)
-        by_split: dict[str, list[_Row]] = {name: [] for name in manifest.splits}
+        tables = pool.map(partial(_read_table, store), [shard for _, shard in shards])
         for (name, _), rows in zip(shards, tables, strict=True):
             by_split[name] += rows
+            if advanced is not None:
+                advanced(len(rows))
     return _summed(str(root), manifest, by_split)
 
 
@@ -153,7 +168,10 @@ class _Row:
 
 def _read_table(store: Store, shard: ShardEntry) -> list[_Row]:
     content, url = store.read(shard.index_path), store.url_of(shard.index_path)
-    columns = read_columns(content, _COLUMNS, url=url, presence_of=_OPTIONAL_COLUMNS)
+    columns = {name: read_column(content, name, url=url) for name in _COLUMNS}
+    # Whether there are lists at all, without making Python numbers of millions of packets.
+    table = pq.ParquetFile(pa.BufferReader(content)).read(_LIST_COLUMNS, use_threads=False)
+    columns |= {name: table.column(name).is_valid().to_pylist() for name in _LIST_COLUMNS}
     rows = zip(*columns.values(), strict=True)
     return [_Row(**dict(zip(columns, values, strict=True))) for values in rows]
 
