@@ -31,7 +31,10 @@ from fmrgb_stream.errors import FmrgbError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-COMMANDS: Final = ("pack", "verify", "inspect", "preview", "visualize", "demo")
+COMMANDS: Final = (
+    *("pack", "index", "verify", "stats"),
+    *("inspect", "preview", "visualize", "demo"),
+)
 
 
 class Command(Protocol):
