@@ -195,8 +195,10 @@ def _times(info: SampleInfo) -> TimesCard:
 
 def _streams(sample: EncodedSample) -> list[str]:
     lines: list[str] = []
+    # Others keep the sound inside the video's own file: one member, described once.
+    is_one_file = sample.audio is not None and sample.audio == sample.video
     for name, view in (("picture", sample.video), ("sound", sample.audio)):
-        if view is None:
+        if view is None or (name == "sound" and is_one_file):
             continue
         try:
             found = probe(bytes(view))
