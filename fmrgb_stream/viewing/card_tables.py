@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fmrgb_stream.viewing.dataset_card import DatasetCard, Spread
-from fmrgb_stream.viewing.sample_card import SampleCard
+from fmrgb_stream.viewing.sample_card import SampleCard, sync_text
 
 _NUM_VALUES: Final = 6
 """Different sizes, rates and codecs that are listed before the rest is only counted."""
@@ -156,8 +156,8 @@ def _media_of_sample(card: SampleCard) -> Iterator[tuple[str, str]]:
     else:
         yield "sound", "none"
     if card.sync_residual_seconds is not None:
-        later = 1000 * card.sync_residual_seconds
-        yield "sound ends", f"{later:+.2f} ms after the picture by the index; both begin at 0"
+        text = sync_text(card.sync_residual_seconds)
+        yield "sound ends", f"{text}, by the index; both begin at 0"
     for line in card.streams:
         yield "stream", line
 

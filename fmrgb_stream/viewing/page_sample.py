@@ -14,7 +14,7 @@ import soundfile
 from fmrgb_stream.channels import FLOW, FLOW_PLANES, FLOW_U, FLOW_V, MEL, RGB_PLANES
 from fmrgb_stream.errors import DatasetError, SampleError, StorageError
 from fmrgb_stream.viewing.clip_view import ClipView, view_clip
-from fmrgb_stream.viewing.sample_card import label_name, sync_residual_seconds
+from fmrgb_stream.viewing.sample_card import label_name, sync_residual_seconds, sync_text
 from fmrgb_stream.viewing.sprites import (
     Sprite,
     colour_sprite,
@@ -129,7 +129,7 @@ def _sync(view: ClipView) -> str:
     residual = sync_residual_seconds(view.info)
     if residual is None:
         return "no picture to compare with"
-    return f"sound ends {1000 * residual:+.2f} ms after the picture"
+    return f"sound ends {sync_text(residual)}"
 
 
 def _views(view: ClipView, clip: ClipConfig) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +88,9 @@ class SampleCard:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "source": dict(self.source)}
+        # JSON has no NaN, which stands for a target that nobody gave.
+        targets = {name: None if isnan(value) else value for name, value in self.targets.items()}
+        return {**asdict(self), "targets": targets, "source": dict(self.source)}
 
 
 def read_sample_card(root: str | os.PathLike[str], key: str) -> SampleCard:
@@ -150,6 +153,12 @@ def sync_residual_seconds(info: SampleInfo) -> float | None:
     if not (info.has_video and info.has_audio):
         return None
     return info.num_audio_samples / info.audio_sample_rate - info.duration_seconds
+
+
+def sync_text(residual_seconds: float) -> str:
+    """The residual in words."""
+    side = "after" if residual_seconds >= 0 else "before"
+    return f"{abs(1000 * residual_seconds):.2f} ms {side} the picture"
 
 
 def _packets(sample: EncodedSample) -> PacketsCard | None:

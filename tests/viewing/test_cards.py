@@ -11,7 +11,7 @@ import soundfile
 from fmrgb_stream import open_sample
 from fmrgb_stream.errors import ManifestError
 from fmrgb_stream.viewing.dataset_card import Spread, read_dataset_card
-from fmrgb_stream.viewing.sample_card import read_sample_card
+from fmrgb_stream.viewing.sample_card import read_sample_card, sync_text
 from tests.support.viewed import VARIABLE_TIMES
 
 
@@ -96,6 +96,13 @@ def test_the_sync_residual_is_the_difference_of_the_decoded_lengths(numbered):
 def test_there_is_no_sync_without_both(odd):
     assert read_sample_card(odd, "mute").sync_residual_seconds is None
     assert read_sample_card(odd, "heard").sync_residual_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0125, "12.50 ms after"), (-0.0005, "0.50 ms before")]
+)
+def test_a_residual_says_which_ends_later(seconds, text):
+    assert sync_text(seconds) == f"{text} the picture"
 
 
 def test_times_of_a_variable_rate_are_listed(copied):
