@@ -1,6 +1,7 @@
 """`fmrgb inspect`, `preview` and `visualize`: exit codes, what they print and write, how they refuse."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fmrgb_stream.cli.main import main
+from fmrgb_stream.viewing.sample_card import read_sample_card
 from tests.support.datasets import pack_numbered
 from tests.support.viewed import pack_odd, page_data
 
@@ -78,6 +80,21 @@ def test_preview_gives_one_when_samples_had_to_be_left_out(root, tmp_path, capsy
     words = ("preview", root, "--out", tmp_path / "p.html", "--max-mb", "0.01")
     assert fmrgb(*words) == 1
     assert "raise --max-mb" in capsys.readouterr().out
+
+
+def test_preview_gives_one_and_names_the_sample_that_is_broken(root, tmp_path, capsys):
+    broken = tmp_path / "dataset"
+    shutil.copytree(root, broken)
+    card = read_sample_card(broken, "clip-001")
+    (member,) = [member for member in card.members if member.extension == "mp4"]
+    with Path(card.shard).open("r+b") as shard:
+        shard.seek(member.offset + member.size // 2)
+        shard.write(b"\xff\x00\xff\x00")
+    assert fmrgb("preview", broken, "--out", tmp_path / "p.html", *SMALL) == 1
+    out = capsys.readouterr().out
+    assert "3 of 4 samples" in out
+    assert "could not be shown: clip-001: member clip-001.mp4" in out
+    assert fmrgb("visualize", broken, "clip-001", "--out", tmp_path / "v") == 2
 
 
 def test_visualize_writes_all_files_and_prints_the_times(root, tmp_path, capsys):

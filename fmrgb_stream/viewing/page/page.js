@@ -84,7 +84,8 @@ class Card {
       type: "range", min: 0, max: last, value: 0, oninput: () => this.seek(Number(this.slider.value)),
       attributes: { "aria-label": `Frame of ${this.sample.key}` },
     });
-    this.readout = element("output");
+    // Read on request: while playing it would never stop talking.
+    this.readout = element("output", { attributes: { "aria-live": "off" } });
     return element("div", { className: "controls" }, this.playButton,
       button("◀", "One frame back", () => this.seek(this.frame - 1)),
       button("▶", "One frame on", () => this.seek(this.frame + 1)), this.slider, this.readout);
