@@ -45,12 +45,13 @@ class Browser:
     """One page of a headless Chromium; a context manager."""
 
     def __init__(self, *, width=1280, height=900, scheme="light"):
+        program = find_browser()
         self.folder = tempfile.TemporaryDirectory(prefix="fmrgb-browser-")
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", LAUNCHER, str(to_browser), str(from_browser),
-             find_browser(), "--headless", "--remote-debugging-pipe",
+             program, "--headless", "--remote-debugging-pipe",
              "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
              "--no-first-run", "--disable-extensions", "--disable-background-networking",
              f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}",
