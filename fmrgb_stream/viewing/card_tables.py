@@ -34,7 +34,7 @@ def dataset_tables(card: DatasetCard) -> Iterator[Table]:
 def sample_tables(card: SampleCard) -> Iterator[Table]:
     """What the sample is, where it lies, its picture, times and sound."""
     yield _two_columns(f"Sample {card.key}", _identity_rows(card))
-    members = _numbers("Members, bytes from the start of the shard", "member", *_MEMBER_COLUMNS)
+    members = _numbers("Members, bytes in the shard", "member", *_MEMBER_COLUMNS)
     for member in card.members:
         members.add_row(
             escape(f".{member.extension}"),
