@@ -5,7 +5,12 @@ FmrgbError
 ├── MissingExtraError (ImportError)     an optional library is needed: names the extra to install
 ├── StorageError                        bytes could not be had
 │   ├── ShardNotFound                   no such file or object
-│   └── AccessDenied                    there, but not for these credentials
+│   ├── ShardUnreadable                 it is there, but ends too soon or fails to be read
+│   ├── ShardChanged                    another object than the one that reading began with
+│   ├── AccessDenied                    there, but not for these credentials
+│   └── StorageUnavailable              the server, or the way to it, failed at every attempt
+│       ├── StorageTimeout              it did not answer in time
+│       └── RangesUnsupported           the server sends whole objects only
 ├── DatasetError                        the dataset on disk or in the bucket is not what it should be
 │   ├── ManifestError                   manifest.json missing, malformed, or of another schema version
 │   └── ShardCorrupt                    a member's checksum or size differs from the index
@@ -49,20 +54,42 @@ class MissingExtraError(FmrgbError, ImportError):
 
 
 class StorageError(FmrgbError):
-    """Bytes could not be had; `url` says which."""
+    """Bytes could not be had; `url` says which, `attempts` how often it was tried."""
 
-    def __init__(self, message: str, *, url: str) -> None:
-        """Keep the URL beside the message."""
-        super().__init__(f"{message} [{url}]")
+    def __init__(self, message: str, *, url: str, attempts: int = 1) -> None:
+        """Keep URL (which must not hold a secret) and number of requests beside the message."""
+        tried = f" after {attempts} attempts" if attempts > 1 else ""
+        super().__init__(f"{message}{tried} [{url}]")
         self.url = url
+        self.attempts = attempts
 
 
 class ShardNotFound(StorageError):
     """No such file or object."""
 
 
+class ShardUnreadable(StorageError):
+    """The object is there, but ends too soon, or its disk cannot read it."""
+
+
+class ShardChanged(StorageError):
+    """The object was replaced since reading began; old and new bytes must not be mixed."""
+
+
 class AccessDenied(StorageError):
     """The object is there, but not for these credentials."""
+
+
+class StorageUnavailable(StorageError):
+    """The server, or the way to it, failed at every attempt: no fault of any one shard."""
+
+
+class StorageTimeout(StorageUnavailable):
+    """No answer in time, at any attempt."""
+
+
+class RangesUnsupported(StorageUnavailable):
+    """The server sends whole objects where parts are asked for."""
 
 
 class DatasetError(FmrgbError):
@@ -74,7 +101,13 @@ class ManifestError(DatasetError):
 
 
 class ShardCorrupt(DatasetError):
-    """A member's checksum or size differs from the index."""
+    """A member's checksum, or a whole shard's, differs from the index, also when read again."""
+
+    def __init__(self, message: str, *, url: str = "", attempts: int = 1) -> None:
+        """Keep the shard's URL and the number of times it was read beside the message."""
+        super().__init__(message)
+        self.url = url
+        self.attempts = attempts
 
 
 class SampleError(FmrgbError):

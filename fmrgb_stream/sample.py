@@ -158,8 +158,11 @@ class ClipTask:
     window_index: int
     """Which sliding window of the sample; 0 for the other window rules."""
     epoch: int
+    """How often its dataset was gone through before: the epoch, unless it is part of a mixture."""
     is_padding: bool
     """True for the repeats that fill the last batch under tail="pad": leave out of metrics."""
+    source: int = 0
+    """Which dataset of a mixture; 0 where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +208,10 @@ class ClipBatch:
     """On request, float32 [B, S] in -1..1: the sound of the clip."""
     audio_features: torch.Tensor | None = None
     """On request, float32 [B, 26]."""
+    source_ids: torch.Tensor | None = None
+    """int64 [B]: which of the loader's `sources` each clip is from. A loader always gives it."""
+    source_passes: torch.Tensor | None = None
+    """int64 [B]: how often that source was gone through before. A loader always gives it."""
 
     def __post_init__(self) -> None:
         """Check that every column speaks of the same B clips of C channels."""

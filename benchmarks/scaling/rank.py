@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.scaling.counted import CountedStore
 from benchmarks.scaling.cpu import cpu_seconds
+from fmrgb_stream.clips.dataset import open_dataset
 from fmrgb_stream.config import ClipConfig, LoaderConfig
 from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.loader import ClipLoader
@@ -31,7 +32,9 @@ def main(root: Path, batch_size: int) -> None:
         store, start = CountedStore(root), cpu_seconds()
         ids: list[int] = []
         num_steps = 0
-        loader = ClipLoader(store, split="train", clip=ClipConfig(), config=config, world=world)
+        clip = ClipConfig()
+        dataset = open_dataset([store], None, split="train", clip=clip, config=config)
+        loader = ClipLoader(dataset, split="train", clip=clip, config=config, world=world)
         with loader:
             loader.set_epoch(epoch)
             for batch in loader:

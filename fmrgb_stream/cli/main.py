@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
 COMMANDS: Final = (
-    *("pack", "index", "verify", "stats"),
+    *("pack", "index", "verify", "stats", "export", "audit", "bench"),
     *("inspect", "preview", "visualize", "demo"),
 )
 

@@ -24,18 +24,26 @@ STOPPED: Final = "what is finished is kept: run the same command again to go on"
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add the two paths, `--overwrite`, and a flag for every field of `PackConfig`."""
+    """Add the two paths, `--overwrite`, `--staging`, and a flag for every field of `PackConfig`."""
     from jsonargparse import ActionYesNo
 
     parser.add_argument(
         "source", type=Path, help="Folder of media, or a .csv / .jsonl table. Never written to."
     )
-    parser.add_argument("destination", type=Path, help="Folder for the dataset.")
+    parser.add_argument(
+        "destination", type=str, help="Folder for the dataset, or an s3://, gs:// or az:// URL."
+    )
     parser.add_argument(
         "--overwrite",
         action=ActionYesNo,
         default=False,
         help="Replace a dataset that was packed there from other input or with other settings.",
+    )
+    parser.add_argument(
+        "--staging",
+        type=Path | None,
+        default=None,
+        help="Folder where a dataset for a bucket is made before its upload.",
     )
     add_config_flags(parser, PackConfig)
 
@@ -55,6 +63,7 @@ def run(arguments: Namespace) -> int:
         arguments.destination,
         config=config,
         overwrite=arguments.overwrite,
+        staging=arguments.staging,
         progress=make_progress(silent=arguments.json),
     )
     if arguments.json:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Final
 
 from fmrgb_stream.channels import needs_picture
@@ -11,6 +14,7 @@ from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.shards import ShardReader
 from fmrgb_stream.shards.plan import uniform_at
+from fmrgb_stream.storage import ReadCounts
 
 _SPREAD: Final = 9
 """A damaged stretch of the split should not swallow all neighbours that are tried."""
@@ -32,17 +36,17 @@ class SampleSource:
         sample = self._reader.read(
             task.sample_id, with_video=self._with_video, with_audio=self._with_audio
         )
-        if sample.info.sound_zero_seconds is not None:
-            # PyAV, which a trainer's own process need not load.
-            from fmrgb_stream.clips.plain_sound import with_plain_sound
-
-            sample = with_plain_sound(sample)
         plan = plan_clip(
             sample.info,
             self._clip,
             uniform=uniform_at(self._seed, task.epoch, task.sample_id),
             window_index=task.window_index,
         )
+        if sample.info.sound_zero_seconds is not None:
+            # PyAV, which a trainer's own process need not load.
+            from fmrgb_stream.clips.plain_sound import needed_span, with_plain_sound
+
+            sample = with_plain_sound(sample, needed_span(plan, self._clip))
         return PlannedClip(task=task, sample=sample, plan=plan)
 
     def neighbour(self, task: ClipTask, attempt: int) -> ClipTask:
@@ -54,3 +58,31 @@ class SampleSource:
     def describe(self, task: ClipTask) -> tuple[str, str]:
         """(shard URL, key) of the task's sample."""
         return self._reader.describe(task.sample_id)
+
+    def read_counts(self) -> ReadCounts:
+        """What was read in this process."""
+        return self._reader.read_counts()
+
+
+class MixedSource:
+    """The `ClipSource` of a mixture: each task's own dataset. Safe to call from many threads."""
+
+    def __init__(self, sources: Sequence[SampleSource]) -> None:
+        """Take the datasets in the order of their numbers."""
+        self._sources = tuple(sources)
+
+    def fetch(self, task: ClipTask) -> PlannedClip:
+        """Read the task's sample and plan its clip (see `ClipSource.fetch`)."""
+        return self._sources[task.source].fetch(task)
+
+    def neighbour(self, task: ClipTask, attempt: int) -> ClipTask:
+        """Another sample of the same dataset."""
+        return self._sources[task.source].neighbour(task, attempt)
+
+    def describe(self, task: ClipTask) -> tuple[str, str]:
+        """(shard URL, key) of the task's sample."""
+        return self._sources[task.source].describe(task)
+
+    def read_counts(self) -> ReadCounts:
+        """What was read in this process, of all datasets."""
+        return reduce(add, [source.read_counts() for source in self._sources])

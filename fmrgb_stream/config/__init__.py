@@ -14,6 +14,7 @@ from fmrgb_stream.config.clip import (
     MelScale,
     WindowRule,
 )
+from fmrgb_stream.config.export import ExportConfig, ExportFormat
 from fmrgb_stream.config.index import IndexConfig
 from fmrgb_stream.config.loader import (
     BadSampleRule,
@@ -40,6 +41,8 @@ __all__ = [
     "ClipExtra",
     "DecodePlace",
     "EncoderPreset",
+    "ExportConfig",
+    "ExportFormat",
     "FlowConfig",
     "FlowEstimator",
     "FlowMode",

@@ -32,6 +32,10 @@ class LoaderConfig:
     """`process`, `thread`, or `auto`: processes where the system can (Linux)."""
     prefetch_batches: int = 2
     """Batches in the making ahead of the one handed out."""
+    prefetch_bytes: int = 1 << 30
+    """Memory that the batches in the making may take, their encoded samples included. Fewer than
+    `prefetch_batches` are made ahead where they would take more; one always is. What workers fetch
+    ahead from remote storage takes a quarter of it at most."""
     block_samples: int = 32
     """Consecutive samples that travel and are shuffled together."""
     shuffle_window_blocks: int = 64
@@ -42,6 +46,8 @@ class LoaderConfig:
     verify_checksums: bool = True
     video_decoder: VideoDecoder = "auto"
     """`auto`: packets where the index has them, else PyAV."""
+    audit_log: str | None = None
+    """Folder where the id of every delivered clip is noted, for `fmrgb audit`."""
     decode: DecodePlace = "auto"
     """DALI only. `nvdec`: in the graph (on a GPU by its decoders); `host`: by threads; `hybrid`: both
     share each batch; `auto`: what a short trial at the start finds fastest."""
@@ -53,8 +59,8 @@ class LoaderConfig:
         check_choice("worker_kind", self.worker_kind, WorkerKind)
         check_choice("video_decoder", self.video_decoder, VideoDecoder)
         check_choice("decode", self.decode, DecodePlace)
-        for name in ("batch_size", "num_workers", "prefetch_batches", "block_samples",
-                     "shuffle_window_blocks"):  # fmt: skip
+        for name in ("batch_size", "num_workers", "prefetch_batches", "prefetch_bytes",
+                     "block_samples", "shuffle_window_blocks"):  # fmt: skip
             check_count(name, getattr(self, name))
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must lie in 0..1")

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmrgb_stream.packing.build import pack
+    from fmrgb_stream.packing.export_dataset import ExportReport, export
     from fmrgb_stream.packing.findings import Finding, VerifyReport
     from fmrgb_stream.packing.index_dataset import IndexReport, index
     from fmrgb_stream.packing.publish import PackReport
-    from fmrgb_stream.packing.repair import RepairReport, repair
+    from fmrgb_stream.packing.repair_dataset import RepairReport, repair
     from fmrgb_stream.packing.verify_dataset import verify
 
 __all__ = [
+    "ExportReport",
     "Finding",
     "IndexReport",
     "PackReport",
     "RepairReport",
     "VerifyReport",
+    "export",
     "index",
     "pack",
     "repair",
@@ -30,14 +33,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ExportReport": "export_dataset",
     "Finding": "findings",
     "IndexReport": "index_dataset",
     "PackReport": "publish",
-    "RepairReport": "repair",
+    "RepairReport": "repair_dataset",
     "VerifyReport": "findings",
+    "export": "export_dataset",
     "index": "index_dataset",
     "pack": "build",
-    "repair": "repair",
+    "repair": "repair_dataset",
     "verify": "verify_dataset",
 }
 

@@ -12,12 +12,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ManifestError, PackError, RejectedInput
+from fmrgb_stream.packing.bucket import pack_to_bucket, staging_folder
 from fmrgb_stream.packing.destination import (
     check_apart,
     claim,
@@ -36,6 +38,7 @@ from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.manifest import ShardEntry
 from fmrgb_stream.shards.writer import ShardWriter, finished_shard
+from fmrgb_stream.storage.urls import parse_location
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +60,18 @@ def pack(
     *,
     config: PackConfig | None = None,
     overwrite: bool = False,
+    staging: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> PackReport:
     """Turn a folder or table of media into a dataset. The same call continues a stopped run.
 
     Args:
         source: Folder of media, or a .csv / .jsonl table. Never written to.
-        destination: Folder of the dataset; created.
+        destination: Folder of the dataset, created; or an s3://, gs:// or az:// URL.
         config: How; None is `PackConfig()`.
         overwrite: Replace a dataset of other input or settings.
+        staging: Where a dataset for a bucket is made before its upload, and removed afterwards. The
+            same folder continues a stopped run. None is one in ~/.cache/fmrgb_stream.
         progress: Where to report; None is nowhere.
 
     With more than one worker, processes import the main module again, as Python's `multiprocessing`
@@ -73,14 +79,24 @@ def pack(
 
     Raises:
         SourceError: the source holds nothing usable, or its table is wrong.
+        StorageError: the bucket cannot be read or written.
         PackError: the destination cannot be used, a process died, the disk is full (or the machine
             failed in another way), or no input could be packed.
         KeyboardInterrupt: stopped by the user; what is finished is kept.
     """
     started = time.monotonic()
     config = _plain(config or PackConfig())
-    source, target = Path(source).expanduser(), Path(destination).expanduser().absolute()
-    told = progress or SilentProgress()
+    source, told = Path(source).expanduser(), progress or SilentProgress()
+    location = parse_location(destination)
+    if not location.is_local:
+        return pack_to_bucket(
+            partial(pack, source, config=config, overwrite=overwrite, progress=progress),
+            location,
+            staging=Path(staging).expanduser() if staging else staging_folder(location),
+            overwrite=overwrite,
+            progress=told,
+        )
+    target = location.folder
     listing = list_source(source, parser=config.parser)
     check_apart(source, target)
     try:

@@ -20,9 +20,6 @@ from fmrgb_stream.shards.members import audio_file, video_file
 if TYPE_CHECKING:
     from fmrgb_stream.packing.index_tar import TarSample
 
-_LONG_SECONDS = 120.0
-"""Sound of other kinds than ours is decoded whole for each clip; from here on that is felt."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedSample:
@@ -64,11 +61,6 @@ def index_media(sample: TarSample, content: memoryview, config: IndexConfig) -> 
     if not info.has_video and not info.has_audio:
         extensions = ", ".join(member.extension for member in sample.members)
         raise RejectedInput(f"neither picture nor sound among its members ({extensions})")
-    if info.sound_zero_seconds is not None and info.duration_seconds > _LONG_SECONDS:
-        warnings.append(
-            f"{info.duration_seconds:.0f} s of sound are decoded for each clip; packing it "
-            "(fmrgb pack) makes that quick"
-        )
     return IndexedSample(info=info, warnings=tuple(warnings))
 
 

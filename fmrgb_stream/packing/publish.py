@@ -27,8 +27,8 @@ class PackReport:
     """Sorted by path."""
     skipped: tuple[Reject, ...]
     """Files that the parser leaves out on purpose, nothing being wrong with them."""
-    rejects_path: Path
-    """One JSON line for each of `rejects` and `skipped`."""
+    rejects_path: Path | str
+    """One JSON line for each of `rejects` and `skipped`. The URL where the dataset is in a bucket."""
     warnings: tuple[str, ...]
     """Inputs that were packed, but not quite as one would wish."""
     num_resumed: int

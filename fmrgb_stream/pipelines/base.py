@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from fmrgb_stream.sample import ClipBatch, ClipTask, EncodedSample, PlannedClip
+from fmrgb_stream.storage import ReadCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,10 @@ class ClipSource(Protocol):
 
     def describe(self, task: ClipTask) -> tuple[str, str]:
         """(shard URL, key) of the task's sample, for messages."""
+        ...
+
+    def read_counts(self) -> ReadCounts:
+        """What was read in this process."""
         ...
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from fmrgb_stream.clips.dataset import OpenDataset
 from fmrgb_stream.config import ClipConfig, DecodePlace, LoaderConfig, check_choice
 from fmrgb_stream.distributed import WorldInfo, usable_cores
 from fmrgb_stream.errors import ConfigError, MissingExtraError
 from fmrgb_stream.pipelines.base import ClipPipeline, ClipSource
 from fmrgb_stream.pipelines.quarantine import Quarantine
-from fmrgb_stream.shards import Manifest
+from fmrgb_stream.pipelines.read_ahead import READS_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "cpu", "dali"]
 DALI_EXTRA: Final = "dali-cu13"
+BYTES_A_VALUE: Final = {"uint8": 1, "float16": 2, "float32": 4}
 logger = logging.getLogger(__name__)
 _DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?")
 
@@ -51,16 +53,36 @@ class DatasetFacts:
     num_targets: int
     nominal_fps: float
     audio_sample_rate: int
+    is_remote: bool
+    """Whether any of it lies on another machine."""
+    mean_sample_bytes: int
+    """Of an encoded sample."""
 
     @classmethod
-    def of(cls, manifest: Manifest, *, nominal_fps: float) -> DatasetFacts:
-        """The facts of a manifest; frames a second set the length of the extras."""
+    def of(cls, dataset: OpenDataset, clip: ClipConfig) -> DatasetFacts:
+        """The facts of a dataset, or of the first one of a mixture."""
+        manifest = dataset.manifest
         return cls(
             has_labels=bool(manifest.classes),
             num_targets=len(manifest.target_names),
-            nominal_fps=nominal_fps,
+            # The length of the extras must be one for all batches; the first sample sets it.
+            nominal_fps=dataset.readers[0].info(0).fps if clip.extras else 30.0,
             audio_sample_rate=manifest.audio_sample_rate,
+            is_remote=dataset.is_remote,
+            mean_sample_bytes=dataset.mean_sample_bytes,
         )
+
+
+def prefetch_depth(clip: ClipConfig, config: LoaderConfig, *, mean_sample_bytes: int) -> int:
+    """Batches in the making: `prefetch_batches`, or what fits into `prefetch_bytes`; at least one.
+
+    All batches are of one size, so the bound is a number of batches and known beforehand.
+    """
+    values = len(clip.planes) * clip.num_frames * clip.size[0] * clip.size[1]
+    clip_bytes = values * BYTES_A_VALUE[clip.dtype] + mean_sample_bytes
+    return max(
+        1, min(config.prefetch_batches, config.prefetch_bytes // (config.batch_size * clip_bytes))
+    )
 
 
 def choose_pipeline(
@@ -130,6 +152,7 @@ def build_pipeline(
     """
     cores = max(1, usable_cores() // world.local_world_size)
     num_workers = config.num_workers or cores
+    depth = prefetch_depth(clip, config, mean_sample_bytes=facts.mean_sample_bytes)
     if choice.backend == "cpu":
         from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
 
@@ -137,7 +160,7 @@ def build_pipeline(
             source,
             clip=clip,
             num_workers=num_workers,
-            prefetch_batches=config.prefetch_batches,
+            prefetch_batches=depth,
             quarantine=quarantine,
             worker_kind=config.worker_kind,
             batch_size=config.batch_size,
@@ -146,6 +169,8 @@ def build_pipeline(
             num_targets=facts.num_targets,
             nominal_fps=facts.nominal_fps,
             audio_sample_rate=facts.audio_sample_rate,
+            reads_ahead=READS_AHEAD if facts.is_remote else 0,
+            read_ahead_bytes=config.prefetch_bytes // 4,
         )
     from fmrgb_stream.pipelines.cpu.video import VideoReader
     from fmrgb_stream.pipelines.dali.pipeline import DaliPipeline
@@ -155,7 +180,7 @@ def build_pipeline(
         clip=clip,
         make_decoder=partial(VideoReader, config.video_decoder, size=clip.size),
         num_workers=num_workers,
-        prefetch_batches=config.prefetch_batches,
+        prefetch_batches=depth,
         quarantine=quarantine,
         device=choice.device,
         batch_size=config.batch_size,

@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Stage = Literal["read", "decode", "flow", "audio", "wait"]
+from fmrgb_stream.storage import NOTHING_READ, ReadCounts
+
+Stage = Literal["read", "decode", "flow", "audio", "idle", "wait"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineCounts:
-    """A snapshot. Seconds of a stage are summed over workers; `wait` is the consumer's."""
+    """A snapshot. Seconds of a stage are summed over workers; `wait` is the consumer's.
+
+    What workers did besides (planning, answering) is in none of them.
+    """
 
     num_clips: int = 0
     num_batches: int = 0
@@ -23,6 +28,8 @@ class PipelineCounts:
     decode_seconds: float = 0.0
     flow_seconds: float = 0.0
     audio_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    """Workers had nothing to do: the consumer was slower, or paused."""
     wait_seconds: float = 0.0
     """The consumer waited this long for batches."""
     num_batches_ahead: int = 0
@@ -33,6 +40,12 @@ class PipelineCounts:
     """Clips made of a neighbour in place of a bad sample."""
     num_bad_samples: int = 0
     """Distinct samples in quarantine."""
+    num_workers: int = 0
+    """Clips made at the same time."""
+    num_batches_limit: int = 0
+    """Batches in the making at most, by `prefetch_batches` and `prefetch_bytes`."""
+    reads: ReadCounts = NOTHING_READ
+    """Of this process and its workers."""
 
 
 class StageClock:
@@ -49,8 +62,11 @@ class StageClock:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Add time to a stage."""
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
     def take(self) -> dict[Stage, float]:
         """Seconds by stage since the last call."""
@@ -61,9 +77,9 @@ class StageClock:
 class Counters:
     """Counts of a run; read from any thread while the consumer's thread adds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, num_workers: int = 0, num_batches_limit: int = 0) -> None:
         """Start at zero."""
-        self._counts = PipelineCounts()
+        self._counts = PipelineCounts(num_workers=num_workers, num_batches_limit=num_batches_limit)
         self._lock = threading.Lock()
 
     def add_clip(self, seconds: Mapping[Stage, float], *, is_substitute: bool) -> None:
@@ -87,10 +103,16 @@ class Counters:
         with self._lock:
             self._counts = replace(self._counts, num_batches_ahead=ahead, num_batches_ready=ready)
 
-    def snapshot(self, *, num_bad_samples: int) -> PipelineCounts:
-        """The counts now."""
+    def add_reads(self, reads: ReadCounts) -> None:
+        """Count what another process has read."""
         with self._lock:
-            return replace(self._counts, num_bad_samples=num_bad_samples)
+            self._counts = replace(self._counts, reads=self._counts.reads + reads)
+
+    def snapshot(self, *, num_bad_samples: int, own_reads: ReadCounts) -> PipelineCounts:
+        """The counts now; what this process has read is counted where it is read."""
+        with self._lock:
+            counts = self._counts
+        return replace(counts, num_bad_samples=num_bad_samples, reads=counts.reads + own_reads)
 
     def _add_seconds(self, seconds: Mapping[Stage, float]) -> None:
         sums = {f"{stage}_seconds": spent for stage, spent in seconds.items()}

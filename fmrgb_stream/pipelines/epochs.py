@@ -8,6 +8,7 @@ from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.base import ClipPipeline
 from fmrgb_stream.sample import ClipBatch, ClipTask
 from fmrgb_stream.shards import RankTasks
+from fmrgb_stream.shards.position import EpochPlace
 
 
 class EpochStream:
@@ -22,35 +23,35 @@ class EpochStream:
         self._pipeline = pipeline
         self._tasks = tasks
         self._running: Generator[ClipBatch] | None = None
-        self._next_epoch: int | None = None
+        self._next: EpochPlace | None = None
         """What `_running` comes to next, when it stands between two epochs."""
 
-    def batches(self, *, epoch: int, position: int) -> Generator[ClipBatch]:
-        """The batches of an epoch from a position on; close an iterator before taking another."""
-        if self._running is None or position or self._next_epoch != epoch:
+    def batches(self, place: EpochPlace) -> Generator[ClipBatch]:
+        """The batches of an epoch from a place on; close an iterator before taking another."""
+        if self._running is None or self._next != place:
             self.end()
-            self._running = self._pipeline.batches(self._endless(epoch, position))
-        self._next_epoch = None
+            self._running = self._pipeline.batches(self._endless(place))
+        self._next = None
         try:
-            for _ in range(self._tasks.steps_from(position)):
+            for _ in range(self._tasks.steps_from(place.position)):
                 batch = next(self._running, None)
                 if batch is None:
                     # close() has ended it.
                     raise LoaderClosed("the loader is closed; build a new one")
                 yield batch
-            self._next_epoch = epoch + 1
+            self._next = self._tasks.after(place)
         finally:
-            if self._next_epoch is None or not self._pipeline.works_ahead:
+            if self._next is None or not self._pipeline.works_ahead:
                 self.end()
 
     def end(self) -> None:
         """Drop what is in the making."""
-        running, self._running, self._next_epoch = self._running, None, None
+        running, self._running, self._next = self._running, None, None
         if running is not None:
             running.close()
 
-    def _endless(self, epoch: int, position: int) -> Iterator[Sequence[ClipTask]]:
-        yield from self._tasks.batches(epoch=epoch, position=position)
+    def _endless(self, place: EpochPlace) -> Iterator[Sequence[ClipTask]]:
+        yield from self._tasks.batches(place)
         while self._pipeline.works_ahead:
-            epoch += 1
-            yield from self._tasks.batches(epoch=epoch, position=0)
+            place = self._tasks.after(place)
+            yield from self._tasks.batches(place)

@@ -127,16 +127,20 @@ class ShardIndex:
         Raises:
             ManifestError: not parquet, another index version, or columns missing.
         """
-        with _readable(url):
-            file = _open(content, url=url)
-            total = file.metadata.num_rows
-            if rows is None:
-                table = file.read(use_threads=False)
-            else:
-                groups, first = _groups_of(file, rows)
-                table = file.read_row_groups(groups, use_threads=False)
-                table = table.slice(rows.start - first, len(rows))
-            return cls(table, num_shard_samples=total)
+        with readable(url):
+            return cls.from_file(open_sidecar(pa.BufferReader(content), url=url), rows=rows)
+
+    @classmethod
+    def from_file(cls, file: pq.ParquetFile, *, rows: range | None = None) -> ShardIndex:
+        """Unpack an open sidecar; with `rows` only those, as far as there are any."""
+        total = file.metadata.num_rows
+        if rows is None:
+            table = file.read(use_threads=False)
+        else:
+            groups, first = groups_of(file.metadata, rows)
+            table = file.read_row_groups(groups, use_threads=False)
+            table = table.slice(rows.start - first, len(rows))
+        return cls(table, num_shard_samples=total)
 
 
 def read_column(content: bytes, name: str, *, url: str) -> list[Any]:
@@ -145,22 +149,34 @@ def read_column(content: bytes, name: str, *, url: str) -> list[Any]:
     Raises:
         ManifestError: not parquet, another index version, or columns missing.
     """
-    with _readable(url):
-        table = _open(content, url=url).read([name], use_threads=False)
+    with readable(url):
+        table = open_sidecar(pa.BufferReader(content), url=url).read([name], use_threads=False)
         return table.column(name).to_pylist()
 
 
 @contextmanager
-def _readable(url: str) -> Generator[None]:
+def readable(url: str) -> Generator[None]:
+    """Turn what Arrow raises inside into ManifestError."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ManifestError(f"{url} is not a readable parquet sidecar: {error}") from error
 
 
-def _open(content: bytes, *, url: str) -> pq.ParquetFile:
-    """The file behind a sidecar's bytes, with its version and columns checked."""
-    file = pq.ParquetFile(pa.BufferReader(content))
+def open_sidecar(
+    source: pa.NativeFile, *, url: str, metadata: pq.FileMetaData | None = None
+) -> pq.ParquetFile:
+    """The file behind a sidecar, with its version and columns checked.
+
+    Args:
+        source: its bytes.
+        url: for messages.
+        metadata: its footer, where it was read before.
+
+    Raises:
+        ManifestError: another index version, or columns missing.
+    """
+    file = pq.ParquetFile(source, metadata=metadata)
     schema = file.schema_arrow
     version = (schema.metadata or {}).get(b"fmrgb.index_version", b"none").decode()
     if version != str(INDEX_VERSION):
@@ -171,11 +187,11 @@ def _open(content: bytes, *, url: str) -> pq.ParquetFile:
     return file
 
 
-def _groups_of(file: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
+def groups_of(metadata: pq.FileMetaData, rows: range) -> tuple[list[int], int]:
     """(row groups that hold these rows, first row of the first of them)."""
     groups, first, start = list[int](), 0, 0
-    for group in range(file.metadata.num_row_groups):
-        end = start + file.metadata.row_group(group).num_rows
+    for group in range(metadata.num_row_groups):
+        end = start + metadata.row_group(group).num_rows
         if start < rows.stop and end > rows.start:
             first = first if groups else start
             groups.append(group)

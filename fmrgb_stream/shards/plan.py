@@ -52,6 +52,14 @@ def uniform_at(seed: int, epoch: int, item: int) -> float:
     return (_hash_of(seed, epoch, item) >> 11) / (1 << 53)
 
 
+def source_seed(seed: int, source: int) -> int:
+    """The seed of one source of a mixture: datasets of one shape are not shuffled alike.
+
+    The first one keeps the seed, so that a mixture of one dataset is that dataset.
+    """
+    return _hash_of(seed, source) if source else seed
+
+
 def _hash_of(*key: int) -> int:
     """64 bits of an integer key. Plain integers: every clip asks, and numpy's cost 20 times that."""
     state = 0
@@ -102,7 +110,11 @@ class EpochPlan:
 
     def items(self, start: int, stop: int) -> NDArray[np.int64]:
         """int64 [stop - start]: the items at these positions; past the end it begins again."""
-        positions = np.arange(start, stop, dtype=np.int64) % self.num_items
+        return self.items_at(np.arange(start, stop, dtype=np.int64))
+
+    def items_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [N]: the items at these positions, int64 [N]; past the end it begins again."""
+        positions = positions % self.num_items
         windows = np.searchsorted(self._window_ends, positions, side="right")
         items = np.empty_like(positions)
         for window in np.unique(windows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
@@ -15,16 +16,19 @@ from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
 from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, SplitEntry
 from fmrgb_stream.shards.members import audio_member, video_member
-from fmrgb_stream.storage import Store
+from fmrgb_stream.storage import ReadCounts, Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fmrgb_stream.shards.index import ShardIndex
+    from fmrgb_stream.shards.sidecar import Sidecar
 
 _PARTS_KEPT: Final = 192
 """Row groups of sidecars held unpacked: one for each block of the default plan's two windows that
 batches in the making can reach into, and some."""
+_SIDECARS_KEPT: Final = 128
+"""Footers held: of all shards that two windows of the default plan can reach into."""
 
 
 class ShardReader:
@@ -42,6 +46,7 @@ class ShardReader:
         counts = (shard.num_samples for shard in split.shards)
         self._first_sample = list(accumulate(counts, initial=0))
         self._part = lru_cache(maxsize=_PARTS_KEPT)(self._read_part)
+        self._sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._open_sidecar)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets a reader that has read nothing."""
@@ -51,6 +56,10 @@ class ShardReader:
     def num_samples(self) -> int:
         """Samples of the split."""
         return self._first_sample[-1]
+
+    def read_counts(self) -> ReadCounts:
+        """What was read in this process, sidecars included."""
+        return self._store.counts()
 
     def describe(self, sample_id: int) -> tuple[str, str]:
         """(shard URL, key) of a sample, for messages; `row N` where the sidecar cannot be read."""
@@ -80,17 +89,7 @@ class ShardReader:
         video = video_member(info) if with_video else None
         audio = audio_member(info) if with_audio else None
         wanted = [member for member in (video, audio) if member is not None]
-        views: dict[str, memoryview] = {}
-        if wanted:
-            start = min(member.offset for member in wanted)
-            end = max(member.offset + member.size for member in wanted)
-            content = memoryview(
-                self._store.read_range(entry.path, start=start, length=end - start)
-            )
-            for member in wanted:
-                view = content[member.offset - start : member.offset - start + member.size]
-                self._check(view, member, shard_path=entry.path, key=info.key)
-                views[member.extension] = view
+        views = self._members(entry.path, wanted, key=info.key)
         return EncodedSample(
             sample_id=sample_id,
             shard_url=self._store.url_of(entry.path),
@@ -125,26 +124,22 @@ class ShardReader:
         return self._part(shard, part)[row_of_part]
 
     def _read_part(self, shard: int, part: int) -> ShardIndex:
-        from fmrgb_stream.shards.index import ShardIndex
-
         first = part * ROW_GROUP_SAMPLES
-        content, url = self._sidecar(shard)
-        rows = range(first, first + ROW_GROUP_SAMPLES)
-        index = ShardIndex.from_parquet(content, url=url, rows=rows)
-        self._check_count(shard, index.num_shard_samples, url)
-        return index
+        return self._sidecar(shard).rows(range(first, first + ROW_GROUP_SAMPLES))
 
     def _column(self, shard: int, name: str) -> list[Any]:
-        from fmrgb_stream.shards.index import read_column
+        return self._sidecar(shard).column(name)
 
-        content, url = self._sidecar(shard)
-        column = read_column(content, name, url=url)
-        self._check_count(shard, len(column), url)
-        return column
+    def _open_sidecar(self, shard: int) -> Sidecar:
+        from fmrgb_stream.shards.sidecar import Sidecar
 
-    def _sidecar(self, shard: int) -> tuple[bytes, str]:
-        path = self._shards[shard].index_path
-        return self._store.read(path), self._store.url_of(path)
+        entry, store = self._shards[shard], self._store
+        # A sidecar is opened before its shard is read.
+        store.expect(entry.index_path, num_bytes=None, sha256=entry.index_sha256)
+        store.expect(entry.path, num_bytes=entry.num_bytes, sha256=entry.sha256)
+        sidecar = Sidecar(store, entry.index_path)
+        self._check_count(shard, sidecar.num_rows, sidecar.url)
+        return sidecar
 
     def _check_count(self, shard: int, num_rows: int, url: str) -> None:
         num_samples = self._shards[shard].num_samples
@@ -154,18 +149,46 @@ class ShardReader:
                 "run fmrgb verify, and pack again if it agrees"
             )
 
-    def _check(self, content: memoryview, member: Member, *, shard_path: str, key: str) -> None:
+    def _members(self, path: str, wanted: Sequence[Member], *, key: str) -> dict[str, memoryview]:
+        """The members' bytes by extension, in one range; once more where a checksum differs."""
+        if not wanted:
+            return {}
+        start = min(member.offset for member in wanted)
+        length = max(member.offset + member.size for member in wanted) - start
+        views = _cut(self._store.read_range(path, start=start, length=length), start, wanted)
+        if self._damaged(views, wanted) is None:
+            return views
+        views = _cut(self._store.read_anew(path, start=start, length=length), start, wanted)
+        damaged = self._damaged(views, wanted)
+        if damaged is None:
+            return views
+        url = self._store.url_of(path)
+        raise ShardCorrupt(
+            f"member {key}.{damaged.extension} of {url} differs from its checksum, also when read "
+            "again; run fmrgb verify, and restore or pack the shard again",
+            url=url,
+            attempts=2,
+        )
+
+    def _damaged(self, views: Mapping[str, memoryview], wanted: Sequence[Member]) -> Member | None:
         if not self._verify_checksums:
-            return
-        # google_crc32c takes no memoryview, but does take an array on the same bytes: no copy.
-        if google_crc32c.value(np.frombuffer(content, np.uint8)) != member.crc32c:
-            raise ShardCorrupt(
-                f"member {key}.{member.extension} of {self._store.url_of(shard_path)} differs from "
-                "its checksum; run fmrgb verify, and restore or pack the shard again"
-            )
+            return None
+        for member in wanted:
+            # google_crc32c takes no memoryview, but does take an array on the same bytes: no copy.
+            found = google_crc32c.value(np.frombuffer(views[member.extension], np.uint8))
+            if found != member.crc32c:
+                return member
+        return None
+
+
+def _cut(
+    content: bytes | memoryview, start: int, wanted: Sequence[Member]
+) -> dict[str, memoryview]:
+    whole = memoryview(content)
+    return {m.extension: whole[m.offset - start : m.offset - start + m.size] for m in wanted}
 
 
 def _reader(store: Store, split: SplitEntry, verify_checksums: bool) -> ShardReader:
     # Workers are forked from a process that has loaded all they need.
-    importlib.import_module("fmrgb_stream.shards.index")
+    importlib.import_module("fmrgb_stream.shards.sidecar")
     return ShardReader(store, split, verify_checksums=verify_checksums)

@@ -1,92 +1,141 @@
-"""URL + path -> bytes of local files: whole ones, and ranges by pread.
+"""URL + path -> bytes: whole objects, and ranges. One `Store` for folders and buckets alike.
 
-A `Store` is one root and hands out whole objects or byte ranges. Roots are plain paths or `file://`
-URLs. Ranges are read for every clip: one system call on a file that stays open costs a tenth of a
-way through an object store's client, and the client takes 4 MB in every process that loads it.
+A `Store` is one root: a plain path, `file://`, `s3://`, `gs://`, `az://`, `http://` or `https://`.
+It can be sent to another process, which gets a store of the same root that has nothing open.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
-import threading
-from collections import OrderedDict
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlparse
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fmrgb_stream.errors import AccessDenied, ConfigError, ShardNotFound, StorageError
+from fmrgb_stream.errors import ConfigError, ShardUnreadable
+from fmrgb_stream.storage.counts import ReadCounts, ReadMeter
+from fmrgb_stream.storage.local import LocalObjects
+from fmrgb_stream.storage.places import CacheSettings
+from fmrgb_stream.storage.retry import RetryPolicy
+from fmrgb_stream.storage.urls import Location, parse_location
 
-_LOCAL_SCHEMES: Final = ("", "file")
-_OPEN_FILES: Final = 64
-"""Kept open by one store, so that a dataset of many shards does not use up a process's files."""
+if TYPE_CHECKING:
+    from fmrgb_stream.storage.remote import RemoteObjects
+
+
+class _Objects(Protocol):
+    def read(self, path: str) -> bytes: ...
+
+    def read_range(self, path: str, *, start: int, length: int) -> bytes | memoryview: ...
+
+    def size(self, path: str) -> int: ...
+
+    def forget(self, path: str) -> None: ...
 
 
 class Store:
     """One dataset root to read from. Safe to share between threads, not across a fork."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Open a root; nothing is read yet.
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | Location,
+        *,
+        cache: CacheSettings | None = None,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        """Open a root; nothing is read yet, and nothing loaded that only buckets need.
+
+        Args:
+            root: folder or URL.
+            cache: where to keep what a remote root sends; None keeps only sidecars, in the node's
+                folder for temporary files. Local roots need none.
+            policy: how often a remote root is asked, and for how long.
 
         Raises:
-            ConfigError: the URL's scheme is not known.
+            ConfigError: the URL cannot be one of ours, or the cache cannot work.
         """
-        self.url = str(root)
-        scheme = urlparse(self.url).scheme
-        if scheme not in _LOCAL_SCHEMES:
-            raise ConfigError(
-                f"{self.url!r}: scheme {scheme!r} cannot be read; use a local path or file:// URL"
-            )
-        self._folder = _local_folder(self.url)
+        self._location = root if isinstance(root, Location) else parse_location(root)
+        self._cache, self._policy = cache, policy or RetryPolicy()
+        self.url = self._location.shown
+        """The root for messages: without options and secrets."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._files: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._meter = ReadMeter()
+        self._remote: RemoteObjects | None = None
+        self._objects: _Objects
+        if self._location.is_local:
+            self._objects = LocalObjects(self._location.folder, shown=self.url, meter=self._meter)
+        else:
+            # What only buckets need, decode processes of a local dataset do without.
+            from fmrgb_stream.storage.cached import CachedObjects
+            from fmrgb_stream.storage.remote import RemoteObjects
+
+            self._remote = RemoteObjects(self._location, policy=self._policy, meter=self._meter)
+            self._objects = CachedObjects(self._remote, cache or CacheSettings())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets a store of the same root that has nothing open."""
-        return Store._reopened, (self.url, self._folder)
+        return _reopened, (self._location, self._cache, self._policy)
 
-    @classmethod
-    def _reopened(cls, url: str, folder: Path) -> Store:
-        store = cls(url)
-        store._folder = folder  # the other process may be in another folder
-        return store
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return self._location.is_local
 
     def read(self, path: str) -> bytes:
-        """All bytes of one object.
+        """All bytes of one object, from the store itself.
 
         Raises:
-            ShardNotFound, AccessDenied, StorageError: by cause, with the URL.
+            StorageError: by cause (see `errors`), with the URL.
             ConfigError: opened before a fork, and used in the child.
         """
         self._check_process()
-        try:
-            return (self._folder / path).read_bytes()
-        except OSError as error:
-            raise self._translate(error, path) from error
+        return self._objects.read(path)
 
-    def read_range(self, path: str, *, start: int, length: int) -> bytes:
-        """`length` bytes of one object from byte `start`.
+    def read_range(self, path: str, *, start: int, length: int) -> bytes | memoryview:
+        """`length` bytes of one object from byte `start`; from the node's cache where it has them.
 
         Raises:
-            ShardNotFound, AccessDenied, StorageError: by cause; StorageError also when the object
-                ends before the range does, or the range is none.
+            StorageError: by cause; ShardUnreadable when the object ends before the range does, or
+                the range is none.
+            ConfigError: opened before a fork, and used in the child.
         """
         if start < 0 or length < 1:
-            raise StorageError(
+            raise ShardUnreadable(
                 f"{length} bytes from byte {start} are no range; run fmrgb verify",
                 url=self.url_of(path),
             )
         self._check_process()
-        try:
-            content = self._file(path).read(start, length)
-        except OSError as error:
-            raise self._translate(error, path) from error
+        content = self._objects.read_range(path, start=start, length=length)
         if len(content) != length:
-            raise StorageError(
+            raise ShardUnreadable(
                 f"asked for {length} bytes from byte {start}, got {len(content)}",
                 url=self.url_of(path),
             )
         return content
+
+    def size(self, path: str) -> int:
+        """Bytes of one object.
+
+        Raises:
+            StorageError, ConfigError: as for `read`.
+        """
+        self._check_process()
+        return self._objects.size(path)
+
+    def expect(self, path: str, *, num_bytes: int | None, sha256: str) -> None:
+        """Note what the manifest says of an object; a remote one is then held against it."""
+        if self._remote is not None:
+            self._remote.expect(path, num_bytes=num_bytes, sha256=sha256)
+
+    def read_anew(self, path: str, *, start: int, length: int) -> bytes | memoryview:
+        """The range once more, from the store itself, after what came first proved damaged.
+
+        A cached copy is dropped.
+        """
+        self._objects.forget(path)
+        return self.read_range(path, start=start, length=length)
+
+    def counts(self) -> ReadCounts:
+        """What this store has read in this process."""
+        return self._meter.counts()
 
     def url_of(self, path: str) -> str:
         """The full URL of one object, for messages."""
@@ -100,53 +149,9 @@ class Store:
                 "loader in the child, or start processes with 'spawn'"
             )
 
-    def _file(self, path: str) -> _OpenFile:
-        with self._lock:
-            file = self._files.get(path)
-            if file is None:
-                file = self._files[path] = _OpenFile(self._folder / path)
-                if len(self._files) > _OPEN_FILES:
-                    # A thread that is reading from it holds it open until it is done.
-                    self._files.popitem(last=False)
-            else:
-                self._files.move_to_end(path)
-            return file
 
-    def _translate(self, error: OSError, path: str) -> StorageError:
-        url = self.url_of(path)
-        if isinstance(error, FileNotFoundError):
-            is_there = self._folder.is_dir()
-            return ShardNotFound("no such file" if is_there else "no such folder", url=url)
-        if isinstance(error, PermissionError):
-            return AccessDenied("not readable with these permissions", url=url)
-        return StorageError(error.strerror or str(error), url=url)
-
-
-class _OpenFile:
-    """A file that is open as long as someone holds this; any number of threads may read."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = -1
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def read(self, start: int, length: int) -> bytes:
-        """Up to `length` bytes; fewer at the end of the file."""
-        content = os.pread(self._descriptor, length, start)
-        while 0 < len(content) < length:  # one call gives 2 GiB at most
-            more = os.pread(self._descriptor, length - len(content), start + len(content))
-            if not more:
-                break
-            content += more
-        return content
-
-    def __del__(self) -> None:
-        """Close."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-
-def _local_folder(url: str) -> Path:
-    parsed = urlparse(url)
-    folder = Path(unquote(parsed.path)) if parsed.scheme == "file" else Path(url).expanduser()
-    # Absolute, so that it stays the same when the process goes to another folder.
-    return folder.absolute()
+def _reopened(location: Location, cache: CacheSettings | None, policy: RetryPolicy) -> Store:
+    if not location.is_local:
+        # Loaded once in the process that workers are forked from; it connects in each of them.
+        importlib.import_module("obstore")
+    return Store(location, cache=cache, policy=policy)

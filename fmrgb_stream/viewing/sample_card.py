@@ -241,7 +241,7 @@ def _source(store: Store, found: FoundSample) -> Mapping[str, Any]:
         return {}
     text = store.read_range(found.shard.path, start=member.offset, length=member.size)
     try:
-        content: Any = json.loads(text)
+        content: Any = json.loads(bytes(text))
     except ValueError:
         return {}  # verify's business; the card shows what the index knows
     return content if isinstance(content, dict) else {}

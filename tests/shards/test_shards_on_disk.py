@@ -25,7 +25,7 @@ from fmrgb_stream.shards import (
     open_sample,
 )
 from fmrgb_stream.shards.index import ShardIndex
-from fmrgb_stream.shards.position import EpochPosition
+from fmrgb_stream.shards.position import EpochPlace, EpochPosition
 from fmrgb_stream.shards.writer import SampleRecord, ShardWriter, finished_shard, write_atomic
 from fmrgb_stream.storage import Store
 from tests.support.samples import sample_info
@@ -305,7 +305,9 @@ def test_file_urls_and_paths_are_the_same_store(tmp_path):
 
 
 def test_positions_round_trip_and_refuse_strangers():
-    position = EpochPosition(epoch=2, position=64, seed=7, fingerprint="abc")
+    position = EpochPosition(
+        place=EpochPlace(epoch=2, start=96, position=64), seed=7, fingerprint="abc"
+    )
     state = position.to_state()
     assert EpochPosition.from_state(state, seed=7, fingerprint="abc") == position
     for name, value in (("version", 9), ("seed", 8), ("fingerprint", "x"), ("epoch", -1)):

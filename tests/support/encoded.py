@@ -20,6 +20,7 @@ from fmrgb_stream.sample import (
     PlannedClip,
     SampleInfo,
 )
+from fmrgb_stream.storage import ReadCounts
 
 AUDIO_RATE = 16000
 _COLORSPACES = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709}
@@ -204,3 +205,6 @@ class ListSource:
     def describe(self, task: ClipTask) -> tuple[str, str]:
         sample = self.samples[task.sample_id]
         return sample.shard_url, sample.info.key
+
+    def read_counts(self) -> ReadCounts:
+        return ReadCounts()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fmrgb_stream.pipelines.label_columns import label_column, target_column
+from fmrgb_stream.pipelines.label_columns import label_column, source_columns, target_column
 from fmrgb_stream.sample import ClipBatch, ClipTask
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def assemble_batch(
         mel_image=None if mel_image is None else mel_image[:, None],
         waveform=_tensor(values, layout.waveform_BS),
         audio_features=None if features is None else features.clone(),
+        **source_columns(tasks),
     )
 
 

@@ -10,6 +10,7 @@ to wait for its forks, and becomes the small program that does (`watch.py`).
 
 from __future__ import annotations
 
+import array
 import contextlib
 import gc
 import os
@@ -18,7 +19,9 @@ import signal
 import socket
 import sys
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,6 +40,7 @@ from fmrgb_stream.pipelines.cpu.messages import (
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.pipelines.cpu.work import ClipWorker
+from fmrgb_stream.pipelines.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +116,7 @@ def _work_and_exit(
         # From the message again: what reads files must not be shared with the other forks.
         order, _, max_blocks = _unpacked(content)
         blocks = _Blocks(max_blocks)
-        _serve(ClipWorker(order), order, blocks, jobs, replies, control, number)
+        _serve(order, blocks, jobs, replies, control, number)
     except (BrokenPipeError, ConnectionResetError):
         pass  # The consumer is gone.
     except BaseException:  # noqa: BLE001 - the edge of a process
@@ -122,7 +126,6 @@ def _work_and_exit(
 
 
 def _serve(
-    worker: ClipWorker,
     order: WorkOrder,
     blocks: _Blocks,
     jobs: socket.socket,
@@ -130,12 +133,14 @@ def _serve(
     control: Control,
     number: int,
 ) -> None:
-    while True:
-        message, descriptors, _, _ = socket.recv_fds(jobs, MAX_MESSAGE_BYTES, 1)
-        if not message:
-            return
-        job: Job = pickle.loads(message)
-        memory = blocks.memory_of(job, descriptors[0])
+    ahead = None
+    if order.reads_ahead:
+        ahead = ReadAhead(
+            order.source, num_ahead=order.reads_ahead, max_bytes=order.read_ahead_bytes
+        )
+        order = replace(order, source=ahead)
+    worker, reads = ClipWorker(order), order.source.read_counts()
+    for job, memory in _jobs(order, blocks, jobs, ahead):
         layout = batch_layout(order.clip, order.span, job.batch_size)
         clips: list[tuple[int, MadeClip | FailedClip | None]] = []
         for place, task in job.places:
@@ -144,9 +149,46 @@ def _serve(
                 control.begin(number, task.sample_id)
                 result = worker.make(task, layout.clip(memory, place))
                 control.rest(number)
+            elif ahead is not None:
+                ahead.forget(task)
             clips.append((place, result))
-        for reply in pack_reply(Reply(batch=job.batch, clips=tuple(clips))):
+        before, reads = reads, order.source.read_counts()
+        answer = Reply(batch=job.batch, clips=tuple(clips), reads=reads - before)
+        for reply in pack_reply(answer):
             replies.send(reply)
+
+
+def _jobs(
+    order: WorkOrder, blocks: _Blocks, jobs: socket.socket, ahead: ReadAhead | None
+) -> Iterator[tuple[Job, NDArray[np.uint8]]]:
+    """Jobs with the memory to write to, until the consumer is gone.
+
+    Without read-ahead one is taken when the one before is done, so that each goes to whoever is
+    free. With it, as many as keep the reads going, if they are there.
+    """
+    taken: deque[tuple[Job, NDArray[np.uint8]]] = deque()
+    while True:
+        while not taken or sum(len(job.places) for job, _ in taken) < order.reads_ahead:
+            try:
+                message, descriptor = _receive(jobs, wait=not taken)
+            except BlockingIOError:
+                break
+            if not message:
+                return
+            job: Job = pickle.loads(message)
+            taken.append((job, blocks.memory_of(job, descriptor)))
+            if ahead is not None:
+                ahead.expect(task for _, task in job.places)
+        yield taken.popleft()
+
+
+def _receive(jobs: socket.socket, *, wait: bool) -> tuple[bytes, int]:
+    """A message and the file that came with it; BlockingIOError when none is there to be had."""
+    # Not socket.recv_fds, which does not pass the flags on.
+    flags = 0 if wait else socket.MSG_DONTWAIT
+    message, ancillary, _, _ = jobs.recvmsg(MAX_MESSAGE_BYTES, socket.CMSG_LEN(4), flags)
+    descriptors = array.array("i", b"".join(content for _, _, content in ancillary))
+    return message, descriptors[0] if message else -1
 
 
 class _Blocks:

@@ -14,6 +14,7 @@ import numpy as np
 from fmrgb_stream.errors import ConfigError, FmrgbError
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.storage import NOTHING_READ, ReadCounts
 
 MAX_MESSAGE_BYTES: Final = 1 << 16
 MAX_TRACEBACK_CHARACTERS: Final = 8192
@@ -41,6 +42,8 @@ class Reply:
     batch: int
     clips: tuple[tuple[int, MadeClip | FailedClip | None], ...]
     """(place in the batch, result) of each; None when it was not wanted any more."""
+    reads: ReadCounts = NOTHING_READ
+    """Of the process since its last reply."""
 
 
 def pack_reply(reply: Reply) -> list[bytes]:
@@ -49,7 +52,10 @@ def pack_reply(reply: Reply) -> list[bytes]:
         message = pickle.dumps(reply)
         if len(message) <= MAX_MESSAGE_BYTES:
             return [message]
-    return [_pack_one(replace(reply, clips=(clip,))) for clip in reply.clips]
+    first, *others = reply.clips
+    parts = [replace(reply, clips=(first,))]
+    parts += [Reply(batch=reply.batch, clips=(clip,)) for clip in others]
+    return [_pack_one(part) for part in parts]
 
 
 def _pack_one(reply: Reply) -> bytes:

@@ -25,6 +25,10 @@ class WorkOrder:
     span: WaveformSpan
     substitutes: bool
     """Whether a neighbour stands in for a bad sample."""
+    reads_ahead: int = 0
+    """Clips that a worker has fetched while it decodes others; 0 where reading takes no time."""
+    read_ahead_bytes: int = 0
+    """What they may take, in one worker."""
 
 
 def choose_estimator(config: FlowConfig) -> CpuFlowEstimator:

@@ -66,6 +66,8 @@ class CpuPipeline:
         num_targets: int = 0,
         nominal_fps: float = 30.0,
         audio_sample_rate: int = 16000,
+        reads_ahead: int = 0,
+        read_ahead_bytes: int = 0,
     ) -> None:
         """Check that the settings can work; workers start with the first batch.
 
@@ -83,6 +85,8 @@ class CpuPipeline:
             num_targets: regression targets of the dataset.
             nominal_fps: frames a second of the dataset; sets the length of the waveform extra.
             audio_sample_rate: Hz of the dataset's sound, and of the waveform extra.
+            reads_ahead: clips that a worker has fetched while it decodes others; for remote storage.
+            read_ahead_bytes: what they may take, over all workers.
 
         Raises:
             ConfigError: the flow estimator does not run on this pipeline, or the mel filters reach
@@ -99,13 +103,15 @@ class CpuPipeline:
             video_decoder=video_decoder,
             span=WaveformSpan.of(clip, nominal_fps=nominal_fps, sample_rate=audio_sample_rate),
             substitutes=quarantine.rule == "substitute",
+            reads_ahead=reads_ahead,
+            read_ahead_bytes=read_ahead_bytes // num_workers,
         )
         self._num_workers = num_workers
         self._prefetch_batches = prefetch_batches
         self._quarantine = quarantine
         self._has_labels = has_labels
         self._num_targets = num_targets
-        self._counters = Counters()
+        self._counters = Counters(num_workers=num_workers, num_batches_limit=prefetch_batches)
         self._is_closed = False
         self._crews: set[Crew] = set()
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
@@ -117,6 +123,7 @@ class CpuPipeline:
                 num_workers=num_workers,
                 batch_size=batch_size,
                 max_pending_batches=prefetch_batches,
+                note_reads=self._counters.add_reads,
             )
             self._crews.add(self._processes)
         allocate = Block.private if self._processes is None else self._processes.allocate
@@ -154,7 +161,9 @@ class CpuPipeline:
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
-        return self._counters.snapshot(num_bad_samples=len(self._quarantine))
+        return self._counters.snapshot(
+            num_bad_samples=len(self._quarantine), own_reads=self._order.source.read_counts()
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, Self
 
 from fmrgb_stream.errors import ConfigError, LoaderClosed, WorkerDied
@@ -29,6 +29,7 @@ from fmrgb_stream.pipelines.cpu.messages import MAX_MESSAGE_BYTES, Job, Reply
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.storage import ReadCounts
 
 MAX_JOBS_AHEAD: Final = 128
 """Jobs that wait at the same time, as far as this is in our hands; sockets hold some 200."""
@@ -76,9 +77,16 @@ class ProcessCrew:
     """Decode processes that live until `stop`. One run at a time, in the process that began it."""
 
     def __init__(
-        self, order: WorkOrder, *, num_workers: int, batch_size: int, max_pending_batches: int
+        self,
+        order: WorkOrder,
+        *,
+        num_workers: int,
+        batch_size: int,
+        max_pending_batches: int,
+        note_reads: Callable[[ReadCounts], None],
     ) -> None:
-        """Nothing is started yet."""
+        """Nothing is started yet; `note_reads` is told what the processes have read."""
+        self._note_reads = note_reads
         self._order = order
         self._num_workers = num_workers
         # Two jobs a worker and batch at least, so that all workers finish a batch at the same time.
@@ -270,6 +278,7 @@ class ProcessCrew:
                     time.sleep(_RETRY_SECONDS)
 
     def _take(self, reply: Reply) -> None:
+        self._note_reads(reply.reads)
         pending = self._pending[reply.batch]
         for place, result in reply.clips:
             pending.clips[place] = result

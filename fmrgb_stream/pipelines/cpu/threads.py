@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
@@ -18,6 +19,7 @@ from fmrgb_stream.pipelines.cpu.layout import ClipArrays, batch_layout
 from fmrgb_stream.pipelines.cpu.order import WorkOrder
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.pipelines.cpu.work import ClipWorker
+from fmrgb_stream.pipelines.read_ahead import ReadAhead
 from fmrgb_stream.sample import ClipTask
 
 P = ParamSpec("P")
@@ -158,9 +160,17 @@ class ThreadCrew:
         self._num_workers = num_workers
         self._of_thread = threading.local()
         self._pool: WorkerPool | None = None
+        self._ahead: ReadAhead | None = None
 
     def __enter__(self) -> Self:
         """Start the threads."""
+        if self._order.reads_ahead:
+            self._ahead = ReadAhead(
+                self._order.source,
+                num_ahead=self._order.reads_ahead * self._num_workers,
+                max_bytes=self._order.read_ahead_bytes * self._num_workers,
+            )
+            self._order = replace(self._order, source=self._ahead)
         self._pool = WorkerPool(self._num_workers)
         return self
 
@@ -176,6 +186,8 @@ class ThreadCrew:
         """Have the clips of one batch made into the block."""
         assert self._pool is not None, "submit() outside the run"
         layout = batch_layout(self._order.clip, self._order.span, len(tasks))
+        if self._ahead is not None:
+            self._ahead.expect(tasks)
         try:
             return _PendingBatch(
                 [
@@ -191,8 +203,13 @@ class ThreadCrew:
 
     def stop(self) -> None:
         """End the threads. From any thread, at any time; safe to call twice."""
+        if self._ahead is not None:
+            # First, so that threads which wait for bytes that nobody wants any more go on.
+            self._ahead.close(wait=False)
         if self._pool is not None:
             self._pool.stop()
+        if self._ahead is not None:
+            self._ahead.close()
 
     def _make(self, task: ClipTask, arrays: ClipArrays) -> MadeClip | FailedClip:
         worker: ClipWorker | None = getattr(self._of_thread, "worker", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
 from fmrgb_stream.pipelines.cpu.layout import ClipArrays
@@ -23,6 +25,7 @@ class ClipWorker:
         """Load what the order needs; nothing is read yet."""
         self._order = order
         self._clock = StageClock()
+        self._rested_since = time.perf_counter()
         self._maker = ClipMaker(
             order.clip,
             estimator=order.estimator,
@@ -34,10 +37,13 @@ class ClipWorker:
     def make(self, task: ClipTask, arrays: ClipArrays) -> MadeClip | FailedClip:
         """Write every value of the task's clip into `arrays`."""
         bad_samples: list[BadSample] = []
+        self._clock.add("idle", time.perf_counter() - self._rested_since)
         try:
             return self._make(task, arrays, bad_samples)
         except Exception as error:  # noqa: BLE001 - the edge of a worker: the consumer raises it
             return FailedClip(error=error, bad_samples=tuple(bad_samples))
+        finally:
+            self._rested_since = time.perf_counter()
 
     def _make(self, task: ClipTask, arrays: ClipArrays, bad_samples: list[BadSample]) -> MadeClip:
         source, last_error = self._order.source, None

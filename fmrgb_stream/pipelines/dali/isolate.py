@@ -20,7 +20,7 @@ from fmrgb_stream.pipelines.substitutes import MAX_NEIGHBOURS, all_neighbours_ba
 def isolate(batch: ReadyBatch, order: PrepareOrder, quarantine: Quarantine) -> ReadyBatch | None:
     """The batch with every clip replaced that fails alone; None when no clip does.
 
-    Samples that DALI refused are noted in `order.refused`.
+    (source, sample id) of what DALI refused is noted in `order.refused`.
 
     Raises:
         SampleError, DatasetError, StorageError: a clip is bad and nothing may stand in.
@@ -61,7 +61,7 @@ def _replaced(
     """What stands in for a clip that DALI refused: itself decoded on the host, or a neighbour."""
     while reason:
         planned = clip.fed.planned
-        order.refused.add(planned.sample.sample_id)
+        order.refused.add((planned.task.source, planned.task.sample_id))
         if clip.fed.is_encoded:
             again = preparer.prepare(
                 clip.task, on_host=True, attempt=clip.attempt, bad_samples=clip.bad_samples

@@ -100,7 +100,7 @@ class DaliPipeline:
         self.host_share = host_share
         """Which part of each batch the host's threads decode; may be set before a run."""
         self._quarantine = quarantine
-        self._counters = Counters()
+        self._counters = Counters(num_workers=num_workers, num_batches_limit=prefetch_batches)
         self._crews: set[PrepareCrew] = set()
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
         self._lock = threading.RLock()
@@ -142,7 +142,9 @@ class DaliPipeline:
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
-        return self._counters.snapshot(num_bad_samples=len(self._quarantine))
+        return self._counters.snapshot(
+            num_bad_samples=len(self._quarantine), own_reads=self.order.source.read_counts()
+        )
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -23,7 +23,7 @@ from fmrgb_stream.pipelines.dali.flow import clip_field
 from fmrgb_stream.pipelines.dali.run import ReadyBatch
 from fmrgb_stream.pipelines.dali.settings import GraphSettings
 from fmrgb_stream.pipelines.features import audio_features
-from fmrgb_stream.pipelines.label_columns import label_column, target_column
+from fmrgb_stream.pipelines.label_columns import label_column, source_columns, target_column
 from fmrgb_stream.sample import ClipBatch, ClipPlan
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class BatchMaker:
             mel_image=self._mel_image(batch, outputs),
             waveform=waveform if "waveform" in clip.extras else None,
             audio_features=self._features(waveform),
+            **source_columns(tasks),
         )
 
     def _frames(self, plans: list[ClipPlan], outputs: dict[str, Tensor]) -> Tensor | None:

@@ -35,8 +35,8 @@ class PrepareOrder:
     """Of the host, for what the graph cannot decode or is not meant to."""
     substitutes: bool
     """Whether a neighbour stands in for a bad sample."""
-    refused: set[int] = field(default_factory=set[int])
-    """Samples that the graph has refused before; they are decoded on the host at once."""
+    refused: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    """(source, sample id) of those that the graph has refused before; they are decoded on the host at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class ClipPreparer:
                 with self._clock.timed("read"):
                     planned = source.fetch(chosen)
                 with self._clock.timed("decode"):
-                    is_refused = chosen.sample_id in self._order.refused
+                    is_refused = (chosen.source, chosen.sample_id) in self._order.refused
                     fed = self._feed(planned, on_host=on_host or is_refused)
             except BAD_SAMPLE_ERRORS as error:
                 if not self._order.substitutes:
