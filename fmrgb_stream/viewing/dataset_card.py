@@ -143,7 +143,7 @@ def read_dataset_card(
             by_split[name] += rows
             if advanced is not None:
                 advanced(len(rows))
-    return _summed(str(root), manifest, by_split)
+    return _summed(store.url, manifest, by_split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

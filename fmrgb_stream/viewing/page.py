@@ -97,7 +97,7 @@ def make_page(
     about = f"{len(entries)} of {num_fitting} samples. {_about(settings)}"
     return Page(
         html=fill_page(
-            str(root), about=about, notes=[left_out] * bool(num_left_out), entries=entries
+            store.url, about=about, notes=[left_out] * bool(num_left_out), entries=entries
         ),
         num_shown=num_shown,
         num_fitting=num_fitting,
