@@ -95,7 +95,8 @@ def with_pictures(clip: ClipConfig) -> ClipConfig:
     """The same clips with the planes added that people see by: the picture and flow's direction."""
     planes = clip.planes
     extra = RGB_PLANES if any(name != MEL for name in planes) else ()
-    if clip.needs_flow:
+    # A packed flow video holds the distance alone.
+    if clip.needs_flow and clip.flow.estimator != "member":
         extra = (*extra, FLOW_U, FLOW_V)
     wanted = tuple(dict.fromkeys((*planes, *extra)))
     return replace(clip, channels=wanted)

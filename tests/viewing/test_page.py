@@ -15,6 +15,7 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.shards import open_dataset
 from fmrgb_stream.viewing.choose import Wanted, choose_samples
 from fmrgb_stream.viewing.page import fill_page, make_page
+from fmrgb_stream.viewing.page_sample import with_pictures
 from fmrgb_stream.viewing.sample_card import read_sample_card
 from fmrgb_stream.viewing.sprites import flow_colours
 from tests.support.datasets import first_number
@@ -147,6 +148,13 @@ def test_any_set_of_channels_is_shown(numbered):
     assert [view["name"] for view in sample["views"]] == [
         *("RGB", "flow, direction", "gray", "flow_u", "flow_v", "mel"),
     ]
+
+
+@pytest.mark.parametrize(("estimator", "has_direction"), [("auto", True), ("member", False)])
+def test_direction_is_added_where_flow_is_estimated(estimator, has_direction):
+    clip = with_pictures(ClipConfig(channels="flow", flow=FlowConfig(estimator=estimator)))
+    assert ("flow_u" in clip.planes) is has_direction
+    assert set(clip.planes) >= {"flow", "red", "green", "blue"}
 
 
 def test_odd_samples_show_what_they_have(odd):
