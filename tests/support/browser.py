@@ -114,7 +114,7 @@ class Browser:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, *, seconds=20.0):
+    def wait_for(self, script: str, *, seconds=60.0):
         """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(script):
@@ -162,7 +162,7 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._from], [], [], 30)
+            ready, _, _ = select.select([self._from], [], [], 90)
             assert ready, "the browser does not answer"
             chunk = os.read(self._from, 1 << 20)
             assert chunk, "the browser has ended"

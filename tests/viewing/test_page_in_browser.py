@@ -164,23 +164,46 @@ def test_space_plays_with_sound_to_the_end(page):
     assert page.run("cards[current].audio.error") is None
 
 
+# In the page, because a clip may have ended before an answer crosses the pipe of a busy machine.
+PAUSED = """new Promise((done) => {
+  const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: " ", bubbles: true}));
+  const card = cards[current];
+  press();
+  const look = () => {
+    if (card.playing && card.frame < 1) return void requestAnimationFrame(look);
+    const frame = card.frame;
+    press();
+    setTimeout(() => done([frame, card.frame, card.playing === null, card.audio.paused]), 300);
+  };
+  look();
+})"""
+
+GAPS = """new Promise((done) => {
+  const card = cards[current];
+  const found = [];
+  card.toggle();
+  const look = () => {
+    if (!card.playing) return void done(found);
+    const time = card.audio.currentTime;
+    if (card.playing.hears) found.push(time - card.sample.times[card.frame]);
+    requestAnimationFrame(look);
+  };
+  look();
+})"""
+
+
 def test_space_pauses(page):
-    page.press(" ")
-    page.wait_for("cards[current].frame >= 1")
-    page.press(" ")
-    assert page.run("cards[current].playing") is None
-    assert page.run("cards[current].audio.paused") is True
+    before, after, is_stopped, is_silent = page.run(PAUSED)
+    assert 1 <= before == after < 5
+    assert is_stopped
+    assert is_silent
 
 
-def test_sound_and_picture_keep_together(page):
-    page.press(" ")
-    page.wait_for("cards[current].playing?.hears && cards[current].frame >= 2")
-    gap = page.run(
-        "(() => { const card = cards[current]; const time = card.audio.currentTime;"
-        " return time - card.sample.times[card.frameAt(time)] - (time - card.sample.times[card.frame]); })()"
-    )
-    page.press(" ")
-    assert abs(gap) <= 0.2 + 1e-6  # one frame: the screen shows what was heard a moment ago
+def test_the_picture_is_the_one_of_the_sound(page):
+    gaps = page.run(GAPS)
+    assert len(gaps) > 5
+    # A frame is on for 0.2 s; it may be drawn one refresh of a busy screen late.
+    assert all(-0.05 <= gap <= 0.2 + 0.1 for gap in gaps)
 
 
 def test_letters_in_the_search_field_are_letters(page):
