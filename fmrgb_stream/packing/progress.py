@@ -41,8 +41,9 @@ class SilentProgress:
 class LineProgress:
     """One line on stderr every ten seconds, and one at the end of each stage."""
 
-    def __init__(self) -> None:
-        """Nothing is printed yet."""
+    def __init__(self, unit: str = "clips") -> None:
+        """Nothing is printed yet; `unit` names the pieces of work."""
+        self._unit = unit
         self._total: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._kept: dict[str, int] = {}
@@ -67,17 +68,17 @@ class LineProgress:
             # What an earlier run did took this one no time.
             rate = (done - self._kept[stage]) / max(now - self._started[stage], 1e-9)
             rest = "" if finished else f", {(total - done) / rate:.0f} s to go"
-            sys.stderr.write(f"{stage}: {done}/{total}, {rate:.1f} clips/s{rest}\n")
+            sys.stderr.write(f"{stage}: {done}/{total}, {rate:.1f} {self._unit}/s{rest}\n")
 
     def close(self) -> None:
         """Nothing to tidy."""
 
 
 class BarProgress:
-    """One bar a stage, with clips/s and the time that is left."""
+    """One bar a stage, with the speed and the time that is left."""
 
-    def __init__(self) -> None:
-        """Draw nothing yet."""
+    def __init__(self, unit: str = "clips") -> None:
+        """Draw nothing yet; `unit` names the pieces of work."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -90,6 +91,7 @@ class BarProgress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
+        self._unit = unit
         self._tasks = {}
         self._started: dict[str, float] = {}
         self._done: dict[str, int] = {}
@@ -107,15 +109,15 @@ class BarProgress:
         self._done[stage] += count
         fresh = self._done[stage] - self._kept[stage]
         rate = fresh / max(time.monotonic() - self._started[stage], 1e-9)
-        self._bars.update(self._tasks[stage], advance=count, rate=f"{rate:.1f} clips/s")
+        self._bars.update(self._tasks[stage], advance=count, rate=f"{rate:.1f} {self._unit}/s")
 
     def close(self) -> None:
         """Leave the bars as they stand."""
         self._bars.stop()
 
 
-def make_progress(*, silent: bool = False) -> Progress:
+def make_progress(*, silent: bool = False, unit: str = "clips") -> Progress:
     """Bars when stderr is a terminal, else lines; nothing when silent."""
     if silent:
         return SilentProgress()
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    return BarProgress(unit) if sys.stderr.isatty() else LineProgress(unit)

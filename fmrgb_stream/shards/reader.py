@@ -14,7 +14,7 @@ import numpy as np
 
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
-from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, Manifest, SplitEntry
+from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, SplitEntry
 from fmrgb_stream.shards.members import audio_member, video_member
 from fmrgb_stream.storage import ReadCounts, Store
 
@@ -199,22 +199,3 @@ def _reader(store: Store, split: SplitEntry, verify_checksums: bool) -> ShardRea
     # Workers are forked from a process that has loaded all they need.
     importlib.import_module("fmrgb_stream.shards.sidecar")
     return ShardReader(store, split, verify_checksums=verify_checksums)
-
-
-def open_sample(root: str, key: str) -> EncodedSample:
-    """One sample by key, whatever its split: index row and member bytes.
-
-    Raises:
-        ManifestError: no split holds the key.
-        StorageError, ShardCorrupt: it cannot be read.
-    """
-    store = Store(root)
-    manifest = Manifest.load(store)
-    for split in manifest.splits.values():
-        reader = ShardReader(store, split)
-        sample_id = reader.find(key)
-        if sample_id is not None:
-            return reader.read(sample_id)
-    raise ManifestError(
-        f"no sample {key!r} in {store.url}; its splits are {sorted(manifest.splits)}"
-    )

@@ -12,7 +12,7 @@ from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.pipelines.bands import check_mel_range
 from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.clip import ClipMaker
-from fmrgb_stream.pipelines.cpu.layout import batch_layout
+from fmrgb_stream.pipelines.cpu.layout import ClipArrays, batch_layout
 from fmrgb_stream.pipelines.cpu.order import WaveformSpan, choose_estimator
 from fmrgb_stream.sample import PlannedClip
 
@@ -35,6 +35,25 @@ def make_clips(
         ConfigError: the settings need another pipeline, or mel bands beyond the sound.
         SampleError: a sample cannot be decoded.
     """
+    made = make_columns(
+        planned, clip=clip, audio_sample_rate=audio_sample_rate, nominal_fps=nominal_fps
+    )
+    for arrays in made:
+        yield arrays.planes_CTHW
+
+
+def make_columns(
+    planned: Iterable[PlannedClip],
+    *,
+    clip: ClipConfig,
+    audio_sample_rate: int,
+    nominal_fps: float = 30.0,
+) -> Generator[ClipArrays]:
+    """The planes and extras of each clip, likewise in the same memory each time.
+
+    Raises:
+        ConfigError, SampleError: as `make_clips`.
+    """
     if clip.needs_audio:
         check_mel_range(clip.mel, audio_sample_rate)
     span = WaveformSpan.of(clip, nominal_fps=nominal_fps, sample_rate=audio_sample_rate)
@@ -53,6 +72,6 @@ def make_clips(
     try:
         for one in planned:
             maker.make(one, arrays)
-            yield arrays.planes_CTHW
+            yield arrays
     finally:
         cv2.setNumThreads(num_threads)
