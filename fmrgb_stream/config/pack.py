@@ -21,6 +21,7 @@ EncoderPreset = Literal[
 ]  # fmt: skip
 """x264's presets, from quick and large to slow and small."""
 ProxyCodec = Literal["h264", "vp9"]
+PackExecutor = Literal["local", "ray"]
 MAX_CRF: Final[Mapping[ProxyCodec, int]] = MappingProxyType({"h264": 51, "vp9": 63})
 
 SPLIT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -33,7 +34,10 @@ def _default_splits() -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackConfig:
-    """How a folder of videos becomes shards. Everything here but `num_workers` shapes the bytes."""
+    """How a folder of videos becomes shards.
+
+    Everything here but `num_workers`, `executor` and `address` shapes the bytes.
+    """
 
     parser: SourceParser = "auto"
     """How labels and groups are found; see packing/sources.py."""
@@ -71,13 +75,20 @@ class PackConfig:
     stats_samples: int = 2048
     """Clips of the train split that the channel statistics are taken from, at most."""
     num_workers: int | None = None
-    """Processes; None is one a usable core. Does not change the output."""
+    """Processes; None is one a usable core, of all nodes with `ray`. Does not change the output."""
+    executor: PackExecutor = "local"
+    """`local`: processes of this machine. `ray`: tasks of a Ray cluster, whose nodes must all see
+    source and destination under the same paths. Does not change the output."""
+    address: str | None = None
+    """`ray` only: of the cluster, e.g. 10.0.0.1:6379, or `auto` for the one this machine is a node
+    of; None asks RAY_ADDRESS, and starts a cluster of this machine alone where that is not set."""
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_choice("parser", self.parser, SourceParser)
         check_choice("preset", self.preset, EncoderPreset)
         check_choice("codec", self.codec, ProxyCodec)
+        check_choice("executor", self.executor, PackExecutor)
         for name in ("short_side", "mag", "gop_frames", "audio_sample_rate", "samples_per_shard",
                      "max_pixels", "num_workers", "stats_samples"):  # fmt: skip
             check_count(name, getattr(self, name))
@@ -92,6 +103,10 @@ class PackConfig:
             raise ConfigError(f"short_side={self.short_side} must be at least 16")
         if self.copy and (self.mag is not None or self.fps is not None):
             raise ConfigError("copy=True stores the source as it is; mag and fps cannot apply")
+        if self.address is not None and self.executor != "ray":
+            raise ConfigError(
+                f"address={self.address!r} is of a Ray cluster: it goes with executor='ray'"
+            )
         self._check_splits()
 
     def _check_splits(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 from fmrgb_stream.config import PackConfig
-from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ManifestError, PackError, RejectedInput
 from fmrgb_stream.packing.destination import (
     check_apart,
@@ -26,13 +26,13 @@ from fmrgb_stream.packing.destination import (
     scratch_root,
 )
 from fmrgb_stream.packing.plan import PackPlan, PlannedShard, make_plan
+from fmrgb_stream.packing.pools import JobPool, open_pool
 from fmrgb_stream.packing.probing import probe_inputs
 from fmrgb_stream.packing.progress import Progress, SilentProgress
 from fmrgb_stream.packing.publish import BuiltShard, PackReport, nothing_left, publish
 from fmrgb_stream.packing.sources import Reject, SourceListing, list_source
 from fmrgb_stream.packing.transcode import Packed, Task, make_record, task_of
 from fmrgb_stream.packing.trouble import machine_trouble, no_fault_of_input
-from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.manifest import ShardEntry
 from fmrgb_stream.shards.writer import ShardWriter, finished_shard
@@ -74,7 +74,8 @@ def pack(
     Raises:
         SourceError: the source holds nothing usable, or its table is wrong.
         PackError: the destination cannot be used, a process died, the disk is full (or the machine
-            failed in another way), or no input could be packed.
+            failed in another way), no Ray cluster answers, or no input could be packed.
+        MissingExtraError: the settings need a library that is not installed.
         KeyboardInterrupt: stopped by the user; what is finished is kept.
     """
     started = time.monotonic()
@@ -87,7 +88,7 @@ def pack(
         with (
             no_fault_of_input(),
             locked(target),
-            WorkerPool(config.num_workers or usable_cores()) as pool,
+            open_pool(config, source=source, destination=target) as pool,
         ):
             plan = _probe_and_plan(listing, target, config, pool, told, overwrite=overwrite)
             built = _build_shards(plan, listing, target, config, pool, told)
@@ -107,7 +108,7 @@ def _probe_and_plan(
     listing: SourceListing,
     destination: Path,
     config: PackConfig,
-    pool: WorkerPool,
+    pool: JobPool,
     progress: Progress,
     *,
     overwrite: bool,
@@ -132,7 +133,7 @@ def _build_shards(
     listing: SourceListing,
     destination: Path,
     config: PackConfig,
-    pool: WorkerPool,
+    pool: JobPool,
     progress: Progress,
 ) -> list[BuiltShard]:
     """Every shard of the plan, in its order; those that are finished already are kept."""
@@ -166,7 +167,7 @@ def _pack_one(job: _Job) -> Packed | Reject:
     """
     task = job.task
     where = f" (from {task.offset_seconds:.2f} s)" if task.is_cut else ""
-    scratch = job.scratch / str(os.getpid())
+    scratch = job.scratch / f"{socket.gethostname()}-{os.getpid()}"
     with no_fault_of_input():
         scratch.mkdir(exist_ok=True)
     try:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from fmrgb_stream.packing.splits import assign_splits, explicit_splits, hash_fra
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+NOT_SHAPING: Final = ("num_workers", "executor", "address")
+"""Settings that say who packs, which changes no byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ def config_values(config: PackConfig) -> dict[str, Any]:
     values = {
         field.name: getattr(config, field.name)
         for field in fields(config)
-        if field.name not in ("num_workers", "splits")
+        if field.name not in (*NOT_SHAPING, "splits")
     }
     return {**values, "splits": dict(config.splits)}
 

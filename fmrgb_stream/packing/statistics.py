@@ -15,7 +15,7 @@ import numpy as np
 
 from fmrgb_stream.channels import FULL_SCALE
 from fmrgb_stream.config import ClipConfig
-from fmrgb_stream.packing.workers import WorkerPool
+from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.shards.manifest import ChannelStats, Manifest, SplitEntry
 
@@ -63,7 +63,7 @@ class _Job:
 
 
 def measure_channels(
-    root: Path, manifest: Manifest, *, max_clips: int, pool: WorkerPool
+    root: Path, manifest: Manifest, *, max_clips: int, pool: JobPool
 ) -> tuple[dict[str, ChannelStats], int]:
     """(statistics by plane, clips measured) over the first clips of the train split.
 
