@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fmrgb_stream.errors import FmrgbError
     from fmrgb_stream.loader import ClipLoader, build_loader
     from fmrgb_stream.models import create_model, list_models
-    from fmrgb_stream.packing import pack, verify
+    from fmrgb_stream.packing import pack, repair, verify
     from fmrgb_stream.sample import ClipBatch, EncodedSample
     from fmrgb_stream.shards import Manifest, open_sample
 
@@ -46,6 +46,7 @@ __all__ = [
     "list_models",
     "open_sample",
     "pack",
+    "repair",
     "verify",
 ]
 
@@ -67,6 +68,7 @@ _HOMES = {
     "list_models": "models",
     "open_sample": "shards",
     "pack": "packing",
+    "repair": "packing",
     "verify": "packing",
 }
 

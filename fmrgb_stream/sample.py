@@ -91,6 +91,9 @@ class SampleInfo:
     packets: PacketTable | None
     """None when the sample cannot be fed packet by packet."""
     members: tuple[Member, ...]
+    sound_zero_seconds: float | None = None
+    """Where t = 0 lies on the clock of the file that holds the sound, when that sound has yet to be
+    cut, mixed to mono and brought to `audio_sample_rate`; None for a mono member that begins there."""
 
     def times_seconds(self) -> FloatArray:
         """Presentation time of every frame, float64 [F], the first one at 0."""
@@ -114,7 +117,7 @@ class EncodedSample:
     video: memoryview | None
     """The video member; a view on the bytes that were read, not a copy."""
     audio: memoryview | None
-    """The audio member (FLAC, mono); likewise a view."""
+    """The audio member (FLAC, mono, but where `info.sound_zero_seconds` is set); likewise a view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
 from fmrgb_stream.errors import ConfigError
@@ -12,10 +15,13 @@ from fmrgb_stream.errors import ConfigError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-    from fmrgb_stream.packing import VerifyReport
+    from fmrgb_stream.packing import RepairReport, VerifyReport
 
 NAME: Final = "verify"
-HELP: Final = "check a dataset: checksums, tar structure, frame counts, split leaks"
+HELP: Final = "check a dataset: checksums, tars, decoding, sync, split leaks; --repair it"
+STOPPED: Final = "a repair goes on when the same command is run again"
+_SHOWN_OF_A_KIND: Final = 20
+_STYLES: Final = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -30,13 +36,23 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--num-workers", type=int | None, default=None, help="Threads; one a core by default."
     )
+    parser.add_argument(
+        "--repair",
+        type=Path | None,
+        default=None,
+        help="Folder for a new dataset without the samples that have errors; a rerun continues.",
+    )
+    parser.add_argument(
+        "--drop",
+        type=Literal["errors", "warnings"],
+        default="errors",
+        help="What --repair leaves a sample out for.",
+    )
 
 
 def run(arguments: Namespace) -> int:
-    """Verify; 0 when no error was found, 1 otherwise."""
-    from rich.console import Console
-
-    from fmrgb_stream.packing import verify
+    """Verify; 0 when no error was found, 1 otherwise, with or without a repair."""
+    from fmrgb_stream.packing import repair, verify
     from fmrgb_stream.packing.progress import make_progress
 
     report = verify(
@@ -45,19 +61,69 @@ def run(arguments: Namespace) -> int:
         num_workers=arguments.num_workers,
         progress=make_progress(silent=arguments.json),
     )
+    if not arguments.json:
+        _print_report(report)
+    repaired, destination = None, cast("Path | None", arguments.repair)
+    if destination is not None:
+        repaired = repair(
+            arguments.root,
+            destination,
+            report,
+            drop=arguments.drop,
+            num_workers=arguments.num_workers,
+            progress=make_progress(silent=arguments.json),
+        )
     if arguments.json:
-        sys.stdout.write(json.dumps(report.as_json()) + "\n")
-        return _exit_code(report)
-    console = Console()
+        _write_json(report, repaired, destination)
+    elif repaired is not None and destination is not None:
+        _print_repair(report, repaired, destination)
+    return EXIT_GOOD if report.is_good else EXIT_PROBLEMS
+
+
+def _print_report(report: VerifyReport) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    told: Counter[tuple[str, str]] = Counter()
     for finding in report.findings:
-        console.print(str(finding), markup=False, highlight=False, soft_wrap=True)
+        kind = (finding.severity, finding.check)
+        told[kind] += 1
+        if told[kind] <= _SHOWN_OF_A_KIND:
+            console.print(str(finding), markup=False, style=_STYLES[finding.severity])
+    for (severity, check), count in told.items():
+        if count > _SHOWN_OF_A_KIND:
+            rest = count - _SHOWN_OF_A_KIND
+            console.print(f"{severity}: {check}: {rest} more of these; --json lists all")
     console.print(
         f"{report.num_shards} shards, {report.num_samples} samples, {report.num_decoded} decoded "
-        f"in {report.seconds:.1f} s: {report.num_errors} errors, {report.num_warnings} warnings",
-        highlight=False,
-        soft_wrap=True,
+        f"in {report.seconds:.1f} s: {report.num_errors} errors, {report.num_warnings} warnings, "
+        f"{report.count('info')} infos"
     )
-    return _exit_code(report)
+
+
+def _print_repair(report: VerifyReport, repaired: RepairReport, destination: Path) -> None:
+    from rich.console import Console
+
+    kept = repaired.manifest.num_samples
+    Console(highlight=False, soft_wrap=True).print(
+        f"{destination}: {kept} of {report.num_samples} samples, {repaired.num_resumed} of them "
+        f"kept from an earlier run; what was left out and why is in rejects.jsonl",
+        markup=False,
+    )
+
+
+def _write_json(
+    report: VerifyReport, repaired: RepairReport | None, destination: Path | None
+) -> None:
+    content = report.as_json()
+    if repaired is not None:
+        content["repair"] = {
+            "root": str(destination),
+            "num_samples": repaired.manifest.num_samples,
+            "num_resumed": repaired.num_resumed,
+            "dropped": [asdict(reject) for reject in repaired.dropped],
+        }
+    sys.stdout.write(json.dumps(content) + "\n")
 
 
 def parse_decode(text: str) -> int | None:
@@ -73,7 +139,3 @@ def parse_decode(text: str) -> int | None:
     if text.isascii() and text.isdigit():
         return int(text)
     raise ConfigError(f"--decode {text!r}: all, none, or a number of samples")
-
-
-def _exit_code(report: VerifyReport) -> int:
-    return EXIT_GOOD if report.is_good else EXIT_PROBLEMS

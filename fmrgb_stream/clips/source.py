@@ -32,6 +32,11 @@ class SampleSource:
         sample = self._reader.read(
             task.sample_id, with_video=self._with_video, with_audio=self._with_audio
         )
+        if sample.info.sound_zero_seconds is not None:
+            # PyAV, which a trainer's own process need not load.
+            from fmrgb_stream.clips.plain_sound import with_plain_sound
+
+            sample = with_plain_sound(sample)
         plan = plan_clip(
             sample.info,
             self._clip,

@@ -13,15 +13,26 @@ if TYPE_CHECKING:
     from fmrgb_stream.packing.build import pack
     from fmrgb_stream.packing.findings import Finding, VerifyReport
     from fmrgb_stream.packing.publish import PackReport
+    from fmrgb_stream.packing.repair import RepairReport, repair
     from fmrgb_stream.packing.verify_dataset import verify
 
-__all__ = ["Finding", "PackReport", "VerifyReport", "pack", "verify"]
+__all__ = [
+    "Finding",
+    "PackReport",
+    "RepairReport",
+    "VerifyReport",
+    "pack",
+    "repair",
+    "verify",
+]
 
 _HOMES = {
     "Finding": "findings",
     "PackReport": "publish",
+    "RepairReport": "repair",
     "VerifyReport": "findings",
     "pack": "build",
+    "repair": "repair",
     "verify": "verify_dataset",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fmrgb_stream.config import PackConfig
@@ -13,8 +13,8 @@ from fmrgb_stream.packing.destination import REJECTS_NAME, remove_stale
 from fmrgb_stream.packing.plan import PackPlan, config_values, plan_values
 from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.packing.sources import Reject, SourceListing
-from fmrgb_stream.packing.statistics import measure_channels
-from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, SplitEntry
+from fmrgb_stream.packing.statistics import publish_statistics
+from fmrgb_stream.shards.manifest import Manifest, ShardEntry, SplitEntry
 from fmrgb_stream.shards.writer import write_atomic
 
 
@@ -94,7 +94,12 @@ def publish(
     )
     if not kept:
         raise nothing_left(rejects)
-    manifest = _with_statistics(_manifest(plan, listing, config, kept), destination, config, pool)
+    manifest = publish_statistics(
+        destination,
+        _manifest(plan, listing, config, kept),
+        max_clips=config.stats_samples,
+        pool=pool,
+    )
     return PackReport(
         manifest=manifest,
         rejects=rejects,
@@ -131,20 +136,3 @@ def _split(shards: Sequence[BuiltShard]) -> SplitEntry:
         duration_seconds=sum(shard.duration_seconds for shard in shards),
         num_groups=len(frozenset[str]().union(*(shard.groups for shard in shards))),
     )
-
-
-def _with_statistics(
-    manifest: Manifest, destination: Path, config: PackConfig, pool: JobPool
-) -> Manifest:
-    path = destination / MANIFEST_NAME
-    # A crash in between leaves a manifest that is right but lacks the statistics, and the next run
-    # adds them.
-    write_atomic(path, manifest.to_json().encode())
-    if "train" not in manifest.splits:
-        return manifest
-    stats, num_clips = measure_channels(
-        destination, manifest, max_clips=config.stats_samples, pool=pool
-    )
-    measured = replace(manifest, channel_stats=stats, stats_num_clips=num_clips)
-    write_atomic(path, measured.to_json().encode())
-    return measured

@@ -17,7 +17,8 @@ from fmrgb_stream.channels import FULL_SCALE
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.sample import ClipTask, PlannedClip
-from fmrgb_stream.shards.manifest import ChannelStats, Manifest, SplitEntry
+from fmrgb_stream.shards.manifest import MANIFEST_NAME, ChannelStats, Manifest, SplitEntry
+from fmrgb_stream.shards.writer import write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,26 @@ def measure_channels(
     stats = {plane: one.stats() for plane, one in zip(PLANES, sums, strict=True)}
     num_clips = sum(len(job.samples) for job in jobs)
     return {plane: found for plane, found in stats.items() if found.std > 0}, num_clips
+
+
+def publish_statistics(
+    root: Path, manifest: Manifest, *, max_clips: int, pool: WorkerPool
+) -> Manifest:
+    """Write manifest.json: first without, then with statistics of its train split.
+
+    A crash in between leaves a manifest that is right but lacks them.
+
+    Raises:
+        SampleError, DatasetError, StorageError: a sample cannot be read back.
+        PackError: a process died.
+    """
+    write_atomic(root / MANIFEST_NAME, manifest.to_json().encode())
+    if "train" not in manifest.splits:
+        return manifest
+    stats, num_clips = measure_channels(root, manifest, max_clips=max_clips, pool=pool)
+    measured = replace(manifest, channel_stats=stats, stats_num_clips=num_clips)
+    write_atomic(root / MANIFEST_NAME, measured.to_json().encode())
+    return measured
 
 
 def _jobs(root: Path, manifest: Manifest, max_clips: int) -> Iterator[_Job]:

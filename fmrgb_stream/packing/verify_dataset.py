@@ -1,29 +1,33 @@
-"""verify(): dataset root -> findings. Every byte is hashed, every index row compared, frames counted."""
+"""verify(): dataset root -> findings. Every byte is hashed, every row compared, samples decoded.
+
+In the order of the work: verify_shard.py compares tar, sidecar and manifest; verify_media.py decodes
+samples, many at once; verify_across.py compares them with each other.
+"""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import io
 import os
-import tarfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
-
-import google_crc32c
 
 from fmrgb_stream.config import check_count
 from fmrgb_stream.distributed import usable_cores
-from fmrgb_stream.errors import ConfigError, DatasetError, StorageError
-from fmrgb_stream.packing.findings import Notes, VerifyReport
+from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.packing.findings import SEVERITIES, Finding, Notes, Place, VerifyReport
 from fmrgb_stream.packing.progress import Progress, SilentProgress
-from fmrgb_stream.packing.verify_media import check_media
-from fmrgb_stream.sample import SampleInfo
-from fmrgb_stream.shards.index import ShardIndex
-from fmrgb_stream.shards.manifest import Manifest, ShardEntry
+from fmrgb_stream.packing.verify_across import SampleFacts, check_across
+from fmrgb_stream.packing.verify_media import MediaFacts, check_media
+from fmrgb_stream.packing.verify_shard import (
+    check_info,
+    check_members,
+    check_structure,
+    read_index,
+    read_tar,
+)
+from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from fmrgb_stream.storage import Store
 
 Decode = int | None
@@ -42,9 +46,9 @@ def verify(
     """Check a whole dataset.
 
     Args:
-        root: Folder (or file:// URL) of manifest.json.
-        decode: At most this many samples have their frames counted by decoding, the way a loader
-            decodes them by default; None is all.
+        root: Folder or URL of manifest.json.
+        decode: At most this many samples are decoded, the way a loader decodes them by default;
+            None is all.
         num_workers: Threads; None is one a usable core.
         progress: Where to report; None is nowhere.
 
@@ -58,152 +62,81 @@ def verify(
     started = time.monotonic()
     store = Store(root)
     manifest = Manifest.load(store)
-    notes, told = Notes(), progress or SilentProgress()
-    shards = [(name, shard) for name, split in manifest.splits.items() for shard in split.shards]
+    told = progress or SilentProgress()
     told.start(STAGE, total=manifest.num_samples)
-    infos: list[tuple[str, ShardEntry, SampleInfo]] = []
-    num_decoded = 0
+    workers = num_workers or usable_cores()
     try:
-        with ThreadPoolExecutor(
-            num_workers or usable_cores(), thread_name_prefix="fmrgb-verify"
-        ) as pool:
-            for split, shard in shards:
-                budget = None if decode is None else max(0, decode - num_decoded)
-                checked = _check_shard(store, manifest, shard, notes, pool, budget)
-                infos += [(split, shard, info) for info in checked.infos]
-                num_decoded += checked.num_decoded
-                told.advance(STAGE, shard.num_samples)
+        with ThreadPoolExecutor(workers, thread_name_prefix="fmrgb-verify") as pool:
+            run = _Run(store=store, manifest=manifest, pool=pool, progress=told, num_left=decode)
+            for split, entry in manifest.splits.items():
+                for shard in entry.shards:
+                    run.check_shard(split, shard)
     finally:
         told.close()
-    _check_across(infos, notes)
+    check_across(run.samples, run.notes)
+    _check_manifest(manifest, run.notes)
     return VerifyReport(
-        findings=tuple(notes.findings),
-        num_shards=len(shards),
+        findings=_by_severity(run.notes.findings),
+        num_shards=sum(len(entry.shards) for entry in manifest.splits.values()),
         num_samples=manifest.num_samples,
-        num_decoded=num_decoded,
+        num_decoded=run.num_decoded,
         seconds=time.monotonic() - started,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Checked:
-    infos: tuple[SampleInfo, ...] = ()
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What is known so far."""
+
+    store: Store
+    manifest: Manifest
+    pool: ThreadPoolExecutor
+    progress: Progress
+    num_left: int | None
+    """Samples that may still be decoded."""
+    notes: Notes = field(default_factory=Notes)
+    samples: list[SampleFacts] = field(default_factory=list[SampleFacts])
     num_decoded: int = 0
 
+    def check_shard(self, split: str, shard: ShardEntry) -> None:
+        """Note what is wrong with one shard, and the facts of its samples."""
+        notes = self.notes
+        index, content = read_index(self.store, shard, notes), read_tar(self.store, shard, notes)
+        if index is None or content is None:
+            self.progress.advance(STAGE, shard.num_samples)
+            return
+        places = [Place(path=shard.path, key=index[row].key, row=row) for row in range(len(index))]
+        check_structure(shard, content, index, places, notes)
+        view, jobs = memoryview(content), list[tuple[Place, bool]]()
+        for place in places:
+            info = index[place.row or 0]
+            check_info(self.manifest, place, info, notes)
+            jobs.append((place, check_members(place, content, info, notes) and self._takes_one()))
 
-def _check_shard(
-    store: Store,
-    manifest: Manifest,
-    shard: ShardEntry,
-    notes: Notes,
-    pool: ThreadPoolExecutor,
-    budget: int | None,
-) -> _Checked:
-    index = _read_index(store, shard, notes)
-    try:
-        content = store.read(shard.path)
-    except StorageError as error:
-        notes.error(shard.path, f"cannot be read: {error}")
-        return _Checked()
-    if len(content) != shard.num_bytes:
-        notes.error(shard.path, f"is {len(content)} bytes, the manifest says {shard.num_bytes}")
-    elif hashlib.sha256(content).hexdigest() != shard.sha256:
-        notes.error(shard.path, "its sha256 is not the manifest's: some byte has changed")
-    if index is None:
-        return _Checked()
-    infos = tuple(index[row] for row in range(len(index)))
-    if len(infos) != shard.num_samples:
-        notes.error(
-            shard.index_path, f"has {len(infos)} rows, the manifest says {shard.num_samples}"
-        )
-    _check_structure(shard, content, infos, notes)
-    for info in infos:
-        _check_labels(manifest, shard, info, notes)
-    whole = [info for info in infos if _members_are_whole(shard, content, info, notes)]
-    chosen = whole if budget is None else whole[:budget]
-    for found in pool.map(functools.partial(check_media, shard, content), chosen):
-        notes.findings += found
-    return _Checked(infos=infos, num_decoded=len(chosen))
+        def look(job: tuple[Place, bool]) -> MediaFacts:
+            return check_media(job[0], view, index[job[0].row or 0], decode=job[1])
+
+        for (place, _), media in zip(jobs, self.pool.map(look, jobs), strict=True):
+            notes.findings += media.findings
+            group = index[place.row or 0].group
+            self.samples.append(SampleFacts(place=place, split=split, group=group, media=media))
+            self.progress.advance(STAGE)
+
+    def _takes_one(self) -> bool:
+        if self.num_left is not None:
+            if self.num_left == 0:
+                return False
+            self.num_left -= 1
+        self.num_decoded += 1
+        return True
 
 
-def _read_index(store: Store, shard: ShardEntry, notes: Notes) -> ShardIndex | None:
-    try:
-        sidecar = store.read(shard.index_path)
-        if hashlib.sha256(sidecar).hexdigest() != shard.index_sha256:
-            notes.error(shard.index_path, "its sha256 is not the manifest's")
-        return ShardIndex.from_parquet(sidecar, url=store.url_of(shard.index_path))
-    except (StorageError, DatasetError) as error:
-        notes.error(shard.index_path, f"cannot be read: {error}")
-        return None
+def _check_manifest(manifest: Manifest, notes: Notes) -> None:
+    place = Place(path=MANIFEST_NAME)
+    if "train" in manifest.splits and not manifest.channel_stats:
+        problem = "holds no channel statistics, which models normalise by; run fmrgb stats"
+        notes.info("statistics", place, problem)
 
 
-def _check_structure(
-    shard: ShardEntry, content: bytes, infos: Sequence[SampleInfo], notes: Notes
-) -> None:
-    """The tar's own headers against the sidecar's rows."""
-    listed = {
-        f"{info.key}.{member.extension}": (member.offset, member.size)
-        for info in infos
-        for member in info.members
-    }
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            found = {entry.name: (entry.offset_data, entry.size) for entry in tar}
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        notes.error(shard.path, f"is not a whole tar: {error}")
-        return
-    for name in sorted(set(listed) | set(found)):
-        if name not in found:
-            notes.error(shard.path, f"lacks the member {name}, which its index has")
-        elif name not in listed:
-            notes.error(shard.path, f"holds {name}, which its index does not have")
-        elif listed[name] != found[name]:
-            notes.error(
-                shard.path,
-                f"{name} lies at {found[name]} (offset, size), its index says {listed[name]}",
-            )
-
-
-def _check_labels(manifest: Manifest, shard: ShardEntry, info: SampleInfo, notes: Notes) -> None:
-    place = f"{shard.path} {info.key}"
-    if info.label is not None and not 0 <= info.label < len(manifest.classes):
-        notes.error(place, f"label {info.label}, but there are {len(manifest.classes)} classes")
-    if len(info.targets or ()) != len(manifest.target_names):
-        notes.error(
-            place, f"{len(info.targets or ())} targets, but {len(manifest.target_names)} names"
-        )
-    if info.has_audio and info.has_video:
-        sound = info.num_audio_samples / info.audio_sample_rate
-        if abs(sound - info.duration_seconds) > 1 / info.fps:
-            notes.error(
-                place, f"{sound:.3f} s of sound beside {info.duration_seconds:.3f} s of picture"
-            )
-
-
-def _members_are_whole(shard: ShardEntry, content: bytes, info: SampleInfo, notes: Notes) -> bool:
-    broken = [
-        member.extension
-        for member in info.members
-        if google_crc32c.value(content[member.offset : member.offset + member.size])
-        != member.crc32c
-    ]
-    for extension in broken:
-        notes.error(f"{shard.path} {info.key}.{extension}", "its crc32c is not the index's")
-    return not broken
-
-
-def _check_across(infos: Iterable[tuple[str, ShardEntry, SampleInfo]], notes: Notes) -> None:
-    """What no shard can tell alone: keys twice, groups in two splits."""
-    keys: dict[str, str] = {}
-    groups: dict[str, set[str]] = {}
-    for split, shard, info in infos:
-        if info.key in keys:
-            notes.error(f"{shard.path} {info.key}", f"the same key stands in {keys[info.key]}")
-        keys[info.key] = shard.path
-        groups.setdefault(info.group, set()).add(split)
-    for group, splits in _leaks(groups):
-        notes.error("manifest.json", f"group {group!r} stands in the splits {', '.join(splits)}")
-
-
-def _leaks(groups: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
-    return ((name, sorted(splits)) for name, splits in sorted(groups.items()) if len(splits) > 1)
+def _by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

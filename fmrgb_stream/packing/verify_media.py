@@ -1,78 +1,158 @@
-"""One sample's bytes -> findings: does it decode, and to what the index says?
+"""One sample's bytes -> findings and facts: does it decode, to what the index says, and to what?
 
-Video is decoded the way a loader does by default, packet by packet where the index says where they
-lie, so that an index that misleads the loader is found too.
+Everything is decoded the way a loader does by default, packet by packet where the index says where
+they lie, so that an index that misleads the loader is found too.
 """
 
 from __future__ import annotations
 
-import io
-from typing import Final
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import soundfile
+from av.error import FFmpegError
+from av.video.reformatter import Interpolation, VideoReformatter
 
-from fmrgb_stream.clips.count import count_frames
+from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.clips.packets import packet_table
+from fmrgb_stream.clips.plain_sound import with_plain_sound
 from fmrgb_stream.errors import DecodeError, RejectedInput
-from fmrgb_stream.packing.findings import Finding, Notes
+from fmrgb_stream.packing.findings import Finding, Notes, Place
+from fmrgb_stream.packing.looks import (
+    MIN_STILL_SECONDS,
+    THUMB_SIDE,
+    Look,
+    black_share,
+    longest_still,
+    look_of,
+)
 from fmrgb_stream.pipelines.cpu.packets import PacketDecoder
-from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
-from fmrgb_stream.shards.manifest import ShardEntry
+from fmrgb_stream.pipelines.cpu.sound import SoundReader
+from fmrgb_stream.sample import EncodedSample, SampleInfo
+from fmrgb_stream.shards.members import audio_member, video_member
 
-_SIDE_MEMBERS: Final = frozenset({"flac", "json"})
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
+    from av.video.frame import VideoFrame
+    from numpy.typing import NDArray
 
-def check_media(shard: ShardEntry, content: bytes, info: SampleInfo) -> list[Finding]:
-    """Decode one sample of a shard whose bytes are `content`; runs in a thread."""
-    notes, place = Notes(), f"{shard.path} {info.key}"
-    if info.has_video:
-        _check_video(shard, place, content, info, notes)
-    if info.has_audio:
-        _check_audio(place, content, info, notes)
-    return notes.findings
-
-
-def _bytes_of(content: bytes, member: Member) -> bytes:
-    return content[member.offset : member.offset + member.size]
+SILENT_DECIBELS: Final = -70.0
+"""Loudness re full scale that nobody hears and no microphone stays below."""
+_MANY: Final = 0.5
+"""The share of a sample from which on black or still pictures are worth a word."""
 
 
-def _check_video(
-    shard: ShardEntry, place: str, content: bytes, info: SampleInfo, notes: Notes
-) -> None:
-    member = next((m for m in info.members if m.extension not in _SIDE_MEMBERS), None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFacts:
+    """What was found of one sample, right or wrong."""
+
+    findings: tuple[Finding, ...]
+    content_id: str
+    """Equal for samples whose picture (or sound, without picture) has equal bytes."""
+    look: Look | None = None
+    """None where nothing was decoded, or it looks like anything."""
+    loudness_decibels: float | None = None
+    """Of the whole sound, re full scale; None without sound."""
+
+
+def check_media(place: Place, content: memoryview, info: SampleInfo, *, decode: bool) -> MediaFacts:
+    """Look at one sample of the shard whose bytes are `content`; runs in a thread."""
+    notes, facts = Notes(), MediaFacts(findings=(), content_id=_content_id(content, info))
+    if decode:
+        video, audio = video_member(info), audio_member(info)
+        sample = EncodedSample(
+            sample_id=0,
+            shard_url=place.path,
+            info=info,
+            video=None if video is None else content[video.offset : video.offset + video.size],
+            audio=None if audio is None else content[audio.offset : audio.offset + audio.size],
+        )
+        if info.has_video:
+            facts = replace(facts, look=_check_video(place, sample, notes))
+        if info.has_audio:
+            facts = replace(facts, loudness_decibels=_check_sound(place, sample, notes))
+    return replace(facts, findings=tuple(notes.findings))
+
+
+def _content_id(content: memoryview, info: SampleInfo) -> str:
+    member = video_member(info) or audio_member(info)
     if member is None:
-        notes.error(place, "the index says it has video, but there is no such member")
-        return
-    video = _bytes_of(content, member)
-    sample = EncodedSample(
-        sample_id=0, shard_url=shard.path, info=info, video=memoryview(video), audio=None
-    )
+        return ""
+    part = content[member.offset : member.offset + member.size]
+    return hashlib.blake2b(part, digest_size=16).hexdigest()
+
+
+def _check_video(place: Place, sample: EncodedSample, notes: Notes) -> Look | None:
+    info = sample.info
+    if sample.video is None:
+        notes.error("member", place, "the index says it has video, but there is no such member")
+        return None
     try:
-        if PacketDecoder.can_decode(sample):
-            num_frames = _count_by_packets(sample)
-        else:
-            num_frames = count_frames(video)
+        thumbs_FHW, odd_sizes = _thumbnails(sample)
     except RejectedInput as error:
-        notes.error(place, f"the video cannot be decoded: {error.reason}")
-        return
+        notes.error("video-decode", place, f"the video cannot be decoded: {error.reason}")
+        return None
     except DecodeError as error:
-        notes.error(place, f"the video cannot be decoded by the index's packet table: {error}")
-        return
-    if num_frames != info.num_frames:
-        notes.error(place, f"decodes to {num_frames} frames, the index says {info.num_frames}")
-    if info.packets is not None and not _is_true_table(video, info):
-        notes.error(place, "the index's packet table is not the video's own")
+        problem = f"the video cannot be decoded by the index's packet table: {error}"
+        notes.error("video-decode", place, problem)
+        return None
+    if odd_sizes:
+        width, height = odd_sizes[0]
+        problem = f"frames of {width}x{height} pixels, the index says {info.width}x{info.height}"
+        notes.error("frame-size", place, problem)
+    if len(thumbs_FHW) != info.num_frames:
+        problem = f"decodes to {len(thumbs_FHW)} frames, the index says {info.num_frames}"
+        notes.error("frame-count", place, problem)
+    if info.packets is not None and not _is_true_table(bytes(sample.video), info):
+        notes.error("packet-table", place, "the index's packet table is not the video's own")
+    _check_times(place, bytes(sample.video), info, notes)
+    if not len(thumbs_FHW):
+        return None
+    _check_content(place, thumbs_FHW, info, notes)
+    return look_of(thumbs_FHW)
 
 
-def _count_by_packets(sample: EncodedSample) -> int:
-    """Frames that the packets of the index decode to.
+def _thumbnails(sample: EncodedSample) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """(uint8 [F, 32, 32] in order of presentation, sizes that are not the index's).
 
     Raises:
-        DecodeError: they do not fit the video, or the codec refuses them.
+        RejectedInput: the container or its codec gives up.
+        DecodeError: the packets of the index do not fit the video, or the codec refuses them.
     """
-    shown = PacketDecoder().frames(sample, range(sample.info.num_frames))
-    return len({index for index, _ in shown})
+    info = sample.info
+    reformatter = VideoReformatter()
+    thumbs: dict[int, NDArray[np.uint8]] = {}
+    odd_sizes: list[tuple[int, int]] = []
+    for index, frame in _frames(sample):
+        if (frame.width, frame.height) != (info.width, info.height):
+            odd_sizes.append((frame.width, frame.height))
+        small = reformatter.reformat(
+            frame, THUMB_SIDE, THUMB_SIDE, format="gray", interpolation=Interpolation.AREA
+        )
+        thumbs[index] = small.to_ndarray().astype(np.uint8, copy=False)
+    shown = [thumbs[index] for index in sorted(thumbs)]
+    empty = np.empty((0, THUMB_SIDE, THUMB_SIDE), np.uint8)
+    return (np.stack(shown) if shown else empty), odd_sizes
+
+
+def _frames(sample: EncodedSample) -> Iterator[tuple[int, VideoFrame]]:
+    if PacketDecoder.can_decode(sample):
+        yield from PacketDecoder().frames(sample, range(sample.info.num_frames))
+        return
+    with open_media(bytes(sample.video or b"")) as container:
+        stream = main_streams(container)[0]
+        if stream is None:
+            raise RejectedInput("holds no video")
+        stream.codec_context.thread_count = 1
+        index = -1
+        try:
+            for index, frame in enumerate(container.decode(stream)):
+                yield index, frame
+        except FFmpegError as error:
+            raise RejectedInput(f"after {index + 1} frames: {error}") from error
 
 
 def _is_true_table(video: bytes, info: SampleInfo) -> bool:
@@ -91,22 +171,65 @@ def _is_true_table(video: bytes, info: SampleInfo) -> bool:
     )
 
 
-def _check_audio(place: str, content: bytes, info: SampleInfo, notes: Notes) -> None:
-    member = info.member("flac")
-    if member is None:
-        notes.error(place, "the index says it has sound, but there is no flac member")
+def _check_times(place: Place, video: bytes, info: SampleInfo, notes: Notes) -> None:
+    """Frames must be shown when the index says, or sound and picture drift apart."""
+    found = _container_times(video)
+    if found is None or len(found) != info.num_frames:
         return
+    # Proxies of a variable rate lie on a grid, and the index has the true times beside it.
+    grid = np.arange(info.num_frames) / info.fps
+    drift = min(float(np.abs(found - wanted).max()) for wanted in (grid, info.times_seconds()))
+    if drift > 1 / info.fps:
+        problem = f"its frames are shown up to {drift:.3f} s from where the index says"
+        notes.error("frame-times", place, f"{problem}, so sound and picture drift apart")
+
+
+def _container_times(video: bytes) -> NDArray[np.float64] | None:
+    """When frames are shown, float64 [F], the first at 0; None where the container cannot tell."""
     try:
-        samples, rate = soundfile.read(io.BytesIO(_bytes_of(content, member)), dtype="int16")
-    except soundfile.LibsndfileError as error:
-        notes.error(place, f"the sound cannot be decoded: {error}")
+        with open_media(video) as container:
+            stream = main_streams(container)[0]
+            if stream is None or stream.time_base is None or container.format.name == "avi":
+                return None
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            ticks = [packet.pts for packet in packets if not packet.is_discard]
+            if not ticks or None in ticks:
+                return None
+            times = np.sort(np.asarray(ticks, np.float64)) * float(stream.time_base)
+            return times - times[0]
+    except (RejectedInput, FFmpegError):
+        return None
+
+
+def _check_content(
+    place: Place, thumbs_FHW: NDArray[np.uint8], info: SampleInfo, notes: Notes
+) -> None:
+    black = black_share(thumbs_FHW)
+    if black > _MANY:
+        notes.warning("black", place, f"{black:.0%} of its frames are black")
         return
-    if samples.ndim != 1 or (len(samples), rate) != (
-        info.num_audio_samples,
-        info.audio_sample_rate,
-    ):
-        notes.error(
-            place,
-            f"the sound has shape {samples.shape} at {rate} Hz, the index says mono, "
-            f"{info.num_audio_samples} samples at {info.audio_sample_rate} Hz",
-        )
+    first, length = longest_still(thumbs_FHW)
+    if length / info.fps >= MIN_STILL_SECONDS and length > _MANY * len(thumbs_FHW):
+        times = info.times_seconds()
+        start = float(times[min(first, len(times) - 1)])
+        problem = f"the picture stands still for {length / info.fps:.1f} s from {start:.1f} s on"
+        notes.warning("frozen", place, problem)
+
+
+def _check_sound(place: Place, sample: EncodedSample, notes: Notes) -> float | None:
+    """The loudness in dB re full scale; None where it cannot be decoded or is silent."""
+    if sample.audio is None:
+        notes.error("member", place, "the index says it has sound, but there is no such member")
+        return None
+    try:
+        with SoundReader(with_plain_sound(sample)) as sound:
+            waveform_S = sound.read(0, sample.info.num_audio_samples)
+    except DecodeError as error:
+        notes.error("sound-decode", place, str(error))
+        return None
+    power = float(np.mean(np.square(waveform_S, dtype=np.float64))) if len(waveform_S) else 0.0
+    decibels = 10 * math.log10(max(power, 1e-12))
+    if decibels < SILENT_DECIBELS:
+        notes.warning("silent", place, f"its sound is silent ({decibels:.0f} dB re full scale)")
+        return None
+    return decibels

@@ -69,8 +69,11 @@ _SCHEMA: Final = pa.schema(
         ("packet_is_key", pa.list_(pa.bool_())),
         ("packet_pts", pa.list_(pa.int64())),
         ("members", pa.list_(_MEMBER)),
+        ("sound_zero_seconds", pa.float64()),
     ]
 )
+_LATER_COLUMNS: Final = frozenset({"sound_zero_seconds"})
+"""Written where a sample has a value; a sidecar without them means null."""
 
 
 class ShardIndex:
@@ -91,6 +94,11 @@ class ShardIndex:
             name: table.column(name).to_pylist()
             for name in (*(name for name, _ in _SCALARS), "targets", "extradata_id", "members")
         }
+        self._plain["sound_zero_seconds"] = (
+            table.column("sound_zero_seconds").to_pylist()
+            if "sound_zero_seconds" in table.column_names
+            else [None] * table.num_rows
+        )
         self._lists = {name: _RaggedColumn(table.column(name)) for name in _RAGGED}
 
     def __len__(self) -> int:
@@ -109,6 +117,7 @@ class ShardIndex:
             frame_times_seconds=self._lists["frame_times_seconds"].at(row),
             packets=None if packets["offsets"] is None else PacketTable(**packets),
             members=tuple(Member(**member) for member in self._plain["members"][row]),
+            sound_zero_seconds=self._plain["sound_zero_seconds"][row],
         )
 
     @classmethod
@@ -156,7 +165,7 @@ def _open(content: bytes, *, url: str) -> pq.ParquetFile:
     version = (schema.metadata or {}).get(b"fmrgb.index_version", b"none").decode()
     if version != str(INDEX_VERSION):
         raise ManifestError(f"{url}: index version {version}, this release reads {INDEX_VERSION}")
-    missing = sorted(set(_SCHEMA.names) - set(schema.names))
+    missing = sorted(set(_SCHEMA.names) - _LATER_COLUMNS - set(schema.names))
     if missing:
         raise ManifestError(f"{url} lacks the columns {missing}")
     return file
@@ -198,6 +207,10 @@ def index_to_parquet(samples: Sequence[SampleInfo], *, metadata: dict[str, Any])
     """The sidecar of one shard; equal input gives equal bytes."""
     extradata = {_extradata_id(s.extradata): s.extradata.hex() for s in samples if s.extradata}
     table = pa.Table.from_pylist([_row(sample) for sample in samples], schema=_SCHEMA)
+    unused = [
+        name for name in sorted(_LATER_COLUMNS) if table.column(name).null_count == len(table)
+    ]
+    table = table.drop_columns(unused)
     table = table.replace_schema_metadata(
         {
             "fmrgb.index_version": str(INDEX_VERSION),
@@ -223,6 +236,7 @@ def _row(sample: SampleInfo) -> dict[str, Any]:
         "targets": sample.targets,
         "extradata_id": _extradata_id(sample.extradata),
         "frame_times_seconds": sample.frame_times_seconds,
+        "sound_zero_seconds": sample.sound_zero_seconds,
         "members": [
             {"extension": m.extension, "offset": m.offset, "size": m.size, "crc32c": m.crc32c}
             for m in sample.members

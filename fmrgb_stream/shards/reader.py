@@ -14,6 +14,7 @@ import numpy as np
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
 from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, Manifest, SplitEntry
+from fmrgb_stream.shards.members import audio_member, video_member
 from fmrgb_stream.storage import Store
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from fmrgb_stream.shards.index import ShardIndex
 
-AUDIO_EXTENSIONS: Final = ("flac",)
-METADATA_EXTENSIONS: Final = ("json",)
 _PARTS_KEPT: Final = 192
 """Row groups of sidecars held unpacked: one for each block of the default plan's two windows that
 batches in the making can reach into, and some."""
@@ -78,8 +77,8 @@ class ShardReader:
         shard, row = self._locate(sample_id)
         info = self._row(shard, row)
         entry = self._shards[shard]
-        video = _video_member(info) if with_video else None
-        audio = _audio_member(info) if with_audio else None
+        video = video_member(info) if with_video else None
+        audio = audio_member(info) if with_audio else None
         wanted = [member for member in (video, audio) if member is not None]
         views: dict[str, memoryview] = {}
         if wanted:
@@ -187,16 +186,3 @@ def open_sample(root: str, key: str) -> EncodedSample:
         if sample_id is not None:
             return reader.read(sample_id)
     raise ManifestError(f"no sample {key!r} in {root}; its splits are {sorted(manifest.splits)}")
-
-
-def _video_member(info: SampleInfo) -> Member | None:
-    if not info.has_video:
-        return None
-    other = (*AUDIO_EXTENSIONS, *METADATA_EXTENSIONS)
-    return next((m for m in info.members if m.extension not in other), None)
-
-
-def _audio_member(info: SampleInfo) -> Member | None:
-    if not info.has_audio:
-        return None
-    return next((m for m in info.members if m.extension in AUDIO_EXTENSIONS), None)

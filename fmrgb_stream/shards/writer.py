@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class ShardWriter:
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._stream.close()
-        members = _members_by_key(self._partial)
+        members = _members_by_key(self._partial, {info.key for info in self._infos})
         infos = [replace(info, members=members[info.key]) for info in self._infos]
         sha256, num_bytes = _sha256(self._partial), self._partial.stat().st_size
         sidecar = index_to_parquet(
@@ -124,11 +124,11 @@ def write_atomic(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _members_by_key(tar_path: Path) -> dict[str, tuple[Member, ...]]:
+def _members_by_key(tar_path: Path, keys: Set[str]) -> dict[str, tuple[Member, ...]]:
     members: dict[str, list[Member]] = {}
     with tarfile.open(tar_path, "r:") as tar:
         for entry in tar:
-            key, _, extension = entry.name.rpartition(".")
+            key, extension = _split_name(entry.name, keys)
             content = tar.extractfile(entry)
             if content is None:
                 raise AssertionError(f"{entry.name} in {tar_path} is not a file")
@@ -141,6 +141,15 @@ def _members_by_key(tar_path: Path) -> dict[str, tuple[Member, ...]]:
                 )
             )
     return {key: tuple(listed) for key, listed in members.items()}
+
+
+def _split_name(name: str, keys: Set[str]) -> tuple[str, str]:
+    """(key, extension); the extension may have dots, as in `clip-7.left.mp4`."""
+    dots = (place for place, letter in enumerate(name) if letter == ".")
+    place = next((place for place in dots if name[:place] in keys), None)
+    if place is None:
+        raise AssertionError(f"{name} is not a member of the records that were written")
+    return name[:place], name[place + 1 :]
 
 
 def _sha256(path: Path) -> str:

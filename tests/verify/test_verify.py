@@ -10,12 +10,11 @@ import pytest
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import ConfigError, ShardNotFound
 from fmrgb_stream.packing import pack, verify
-from fmrgb_stream.shards.index import ShardIndex
 from fmrgb_stream.shards.manifest import Manifest
-from fmrgb_stream.shards.writer import SampleRecord, ShardWriter
 from fmrgb_stream.storage import Store
 from tests.support.media import Picture, Sound, numbered_frames, tone, write_media
 from tests.support.packed import packed_samples
+from tests.support.planted import rewrite
 
 SHARD = "train/shard-000000.tar"
 
@@ -43,26 +42,6 @@ def messages(root, **options):
     report = verify(root, num_workers=1, **options)
     assert report.is_good == (not any(f.severity == "error" for f in report.findings))
     return [str(finding) for finding in report.findings]
-
-
-def rewrite(root, change):
-    """Write the first shard anew with its records changed, and make the manifest agree."""
-    store = Store(root)
-    manifest = Manifest.load(store)
-    entry = manifest.splits["train"].shards[0]
-    index = ShardIndex.from_parquet(store.read(entry.index_path), url="")
-    files = packed_samples(root)
-    writer = ShardWriter(root, entry.path)
-    for row in range(len(index)):
-        record = SampleRecord(info=index[row], files=files[index[row].key].files)
-        writer.add(change(row, record))
-    fresh = writer.finish(index.metadata)
-    train = manifest.splits["train"]
-    splits = {
-        **manifest.splits,
-        "train": replace(train, shards=(fresh, *train.shards[1:])),
-    }
-    (root / "manifest.json").write_text(replace(manifest, splits=splits).to_json())
 
 
 def test_clean_dataset_has_no_findings(root):
@@ -154,7 +133,7 @@ def test_sound_of_another_length_is_found(root):
     rewrite(root, change)
     found = messages(root)
     assert any("s of sound beside" in message for message in found)
-    assert any("16000 samples" in message for message in found)
+    assert any("the index says (16000, 1, 16000)" in message for message in found)
 
 
 def test_label_without_a_class_is_found(root):

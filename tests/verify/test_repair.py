@@ -1,0 +1,99 @@
+"""A repaired dataset has every good sample with its bytes, and none of the bad ones."""
+
+import json
+import shutil
+
+import pytest
+
+from fmrgb_stream.cli.main import main
+from fmrgb_stream.errors import PackError
+from fmrgb_stream.packing import repair, verify
+from fmrgb_stream.shards.manifest import Manifest
+from fmrgb_stream.storage import Store
+from tests.support.packed import all_bytes, packed_samples
+from tests.support.planted import first_record, put_in, record_of, rewrite
+
+
+def repaired(root, destination, **options):
+    report = verify(root, num_workers=1)
+    return repair(root, destination, report, num_workers=1, **options)
+
+
+@pytest.fixture
+def bad(root, odd):
+    """A label of no class in train, a frozen video in test, a flipped bit in train's second."""
+    rewrite(root, first_record(label=9))
+    rewrite(root, put_in(record_of(odd, "frozen")), split="test")
+    second = [s for s in packed_samples(root).values() if s.split == "train"][1].info
+    tar = root / "train/shard-000000.tar"
+    content = bytearray(tar.read_bytes())
+    content[second.members[0].offset + 50] ^= 1
+    tar.write_bytes(content)
+    return root
+
+
+def test_samples_with_errors_are_left_out_and_the_rest_keeps_its_bytes(bad, tmp_path):
+    before = packed_samples(bad)
+    done = repaired(bad, tmp_path / "out")
+    after = packed_samples(tmp_path / "out")
+    train = [key for key, sample in before.items() if sample.split == "train"]
+    assert set(before) - set(after) == set(train[:2])
+    assert all(after[key].files == before[key].files for key in after)
+    assert {reject.path.split()[1] for reject in done.dropped if " " in reject.path} == set(
+        train[:2]
+    )
+
+
+def test_repaired_dataset_has_no_errors_and_fresh_statistics(bad, tmp_path):
+    repaired(bad, tmp_path / "out")
+    report = verify(tmp_path / "out", num_workers=1)
+    assert {finding.check for finding in report.findings} == {"frozen"}
+    assert Manifest.load(Store(tmp_path / "out")).stats_num_clips == 2
+
+
+def test_warnings_are_dropped_on_request(bad, tmp_path):
+    repaired(bad, tmp_path / "out", drop="warnings")
+    assert verify(tmp_path / "out", num_workers=1).findings == ()
+
+
+def test_source_is_not_written_to(bad, tmp_path):
+    before = all_bytes(bad)
+    repaired(bad, tmp_path / "out")
+    assert all_bytes(bad) == before
+
+
+def test_second_run_keeps_what_the_first_wrote(bad, tmp_path):
+    repaired(bad, tmp_path / "out")
+    whole = all_bytes(tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "out" / ".pack").mkdir()
+    shutil.rmtree(tmp_path / "out" / "test")
+    note = json.loads(whole["manifest.json"])["pack_config"]["repair_fingerprint"]
+    (tmp_path / "out" / ".pack" / "repair.json").write_text(
+        json.dumps({"repair_fingerprint": note})
+    )
+    done = repaired(bad, tmp_path / "out")
+    assert done.num_resumed == 5
+    assert all_bytes(tmp_path / "out") == whole
+
+
+def test_folder_with_something_else_is_refused(bad, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("do not touch")
+    with pytest.raises(PackError, match="not empty"):
+        repaired(bad, tmp_path / "out")
+
+
+def test_dataset_of_bad_samples_alone_is_refused(root, tmp_path):
+    for tar in root.glob("*/*.tar"):
+        tar.write_bytes(b"")
+    with pytest.raises(PackError, match="no sample is left"):
+        repaired(root, tmp_path / "out")
+
+
+def test_command_repairs_and_says_one(bad, tmp_path, capsys):
+    words = ["verify", str(bad), "--repair", str(tmp_path / "out"), "--num-workers", "1", "--json"]
+    assert main(words) == 1
+    told = json.loads(capsys.readouterr().out)["repair"]
+    assert told["num_samples"] == 8
+    assert main(["verify", str(tmp_path / "out"), "--num-workers", "1"]) == 0
