@@ -21,6 +21,9 @@ EncoderPreset = Literal[
 ]  # fmt: skip
 """x264's presets, from quick and large to slow and small."""
 ProxyCodec = Literal["h264", "vp9"]
+CropRule = Literal["none", "face"]
+CropBox = Literal["tracked", "middle"]
+NoFaceRule = Literal["reject", "full", "center"]
 PackExecutor = Literal["local", "ray"]
 MAX_CRF: Final[Mapping[ProxyCodec, int]] = MappingProxyType({"h264": 51, "vp9": 63})
 
@@ -59,6 +62,14 @@ class PackConfig:
     """The codec's constant quality, 0..51 (h264) or 0..63 (vp9); lower is better and larger."""
     preset: EncoderPreset = "veryfast"
     """The encoder's speed, by x264's names: slower ones make smaller files."""
+    crop: CropRule = "none"
+    """`face`: store a square around one face of each sample, at most `short_side` large."""
+    crop_box: CropBox = "tracked"
+    """`tracked` follows the face smoothly; `middle` keeps the box of the sample's middle frame."""
+    crop_margin: float = 0.25
+    """Added to the face box on each side, in its larger side."""
+    no_face: NoFaceRule = "reject"
+    """What becomes of a sample without a face: not packed, packed whole, or its middle square."""
     audio_sample_rate: int = 16000
     """Hz, mono FLAC."""
     virtual_fps: float = 30.0
@@ -89,6 +100,9 @@ class PackConfig:
         check_choice("preset", self.preset, EncoderPreset)
         check_choice("codec", self.codec, ProxyCodec)
         check_choice("executor", self.executor, PackExecutor)
+        check_choice("crop", self.crop, CropRule)
+        check_choice("crop_box", self.crop_box, CropBox)
+        check_choice("no_face", self.no_face, NoFaceRule)
         for name in ("short_side", "mag", "gop_frames", "audio_sample_rate", "samples_per_shard",
                      "max_pixels", "num_workers", "stats_samples"):  # fmt: skip
             check_count(name, getattr(self, name))
@@ -101,6 +115,10 @@ class PackConfig:
             )
         if self.short_side < 16:
             raise ConfigError(f"short_side={self.short_side} must be at least 16")
+        if not 0 <= self.crop_margin <= 4:
+            raise ConfigError(f"crop_margin={self.crop_margin!r} must lie in 0..4")
+        if self.copy and self.crop != "none":
+            raise ConfigError("copy=True stores the source as it is; crop cannot apply")
         if self.copy and (self.mag is not None or self.fps is not None):
             raise ConfigError("copy=True stores the source as it is; mag and fps cannot apply")
         if self.address is not None and self.executor != "ray":

@@ -25,6 +25,7 @@ from fmrgb_stream.packing.destination import (
     locked,
     scratch_root,
 )
+from fmrgb_stream.packing.faces import load_face_detector
 from fmrgb_stream.packing.plan import PackPlan, PlannedShard, make_plan
 from fmrgb_stream.packing.pools import JobPool, open_pool
 from fmrgb_stream.packing.probing import probe_inputs
@@ -81,6 +82,8 @@ def pack(
     started = time.monotonic()
     config = _plain(config or PackConfig())
     source, target = Path(source).expanduser(), Path(destination).expanduser().absolute()
+    if config.crop == "face":
+        load_face_detector()  # told now, not for each file
     told = progress or SilentProgress()
     listing = list_source(source, parser=config.parser)
     check_apart(source, target)

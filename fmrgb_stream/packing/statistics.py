@@ -85,7 +85,7 @@ def measure_channels(
 
 
 def publish_statistics(
-    root: Path, manifest: Manifest, *, max_clips: int, pool: WorkerPool
+    root: Path, manifest: Manifest, *, max_clips: int, pool: JobPool
 ) -> Manifest:
     """Write manifest.json: first without, then with statistics of its train split.
 

@@ -5,7 +5,6 @@ This is the unit of work of a packing process.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,11 +18,14 @@ from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.audio import Sound, cut_sound
+from fmrgb_stream.packing.crop import find_crop
+from fmrgb_stream.packing.describe import json_member
 from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.packing.extensions import video_extension
 from fmrgb_stream.packing.plan import PackPlan, PlannedSample, frame_times
-from fmrgb_stream.packing.proxy import Stretch, encode_proxy
+from fmrgb_stream.packing.proxy import Proxy, encode_proxy
 from fmrgb_stream.packing.sources import SourceItem
+from fmrgb_stream.packing.stretch import Stretch
 from fmrgb_stream.packing.trouble import machine_trouble
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.writer import SampleRecord
@@ -118,12 +120,18 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
         PackError: the scratch folder cannot be written to.
     """
     files: dict[str, bytes] = {}
+    more: dict[str, Any] = {}
     warnings = list(task.warnings)
     info = _empty_info(task)
     if task.video is not None and config.copy:
         info = _copy_video(task, info, files)
     elif task.video is not None:
-        info = _proxy_video(task, info, files, warnings, config, scratch)
+        stretch = _stretch(task, config)
+        crop = find_crop(stretch, config)
+        if crop is not None:
+            info, more["crop"] = replace(info, crop=crop.rule), crop.as_json()
+        proxy = encode_proxy(stretch, config, crop=crop, scratch=scratch)
+        info = _proxy_video(task, info, stretch, proxy, files, warnings, config)
     else:
         num_frames = len(task.times_seconds)
         info = replace(info, fps=config.virtual_fps, num_frames=num_frames)
@@ -136,7 +144,14 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
             audio_sample_rate=config.audio_sample_rate,
             num_audio_samples=sound.num_samples,
         )
-    files["json"] = _json_member(task, info, warnings)
+    files["json"] = json_member(
+        info,
+        task.item,
+        sha256=task.sha256,
+        start_seconds=task.offset_seconds,
+        warnings=warnings,
+        more=more,
+    )
     noted = tuple(f"{task.item.relative}: {warning}" for warning in warnings)
     return Packed(record=SampleRecord(info=info, files=files), warnings=noted)
 
@@ -167,27 +182,29 @@ def _empty_info(task: Task) -> SampleInfo:
     )
 
 
-def _proxy_video(
-    task: Task,
-    info: SampleInfo,
-    files: dict[str, bytes],
-    warnings: list[str],
-    config: PackConfig,
-    scratch: Path,
-) -> SampleInfo:
+def _stretch(task: Task, config: PackConfig) -> Stretch:
     video = _require(task.video)
     fps = _output_fps(video, config)
     num_places = max(1, round(task.duration_seconds * float(fps)))
-    times = task.times_seconds
-    shown = frames_on_grid(times, fps=fps, num_cells=num_places)
-    stretch = Stretch(
+    return Stretch(
         path=task.item.path,
         video=video,
-        times_seconds=task.start_seconds + times,
-        shown=shown,
+        times_seconds=task.start_seconds + task.times_seconds,
+        shown=frames_on_grid(task.times_seconds, fps=fps, num_cells=num_places),
         fps=fps,
     )
-    proxy = encode_proxy(stretch, config, scratch=scratch)
+
+
+def _proxy_video(
+    task: Task,
+    info: SampleInfo,
+    stretch: Stretch,
+    proxy: Proxy,
+    files: dict[str, bytes],
+    warnings: list[str],
+    config: PackConfig,
+) -> SampleInfo:
+    fps, num_places = stretch.fps, len(stretch.shown)
     found = packet_table(proxy.mp4)
     if found is None or len(found[0].sizes) != num_places:
         raise AssertionError(f"{task.key}: the proxy's packets do not lie as they were written")
@@ -204,7 +221,7 @@ def _proxy_video(
         height=proxy.height,
         codec=proxy_encoder(config).codec,
         extradata=found[1],
-        frame_times_seconds=true_times(times, shown, fps=fps),
+        frame_times_seconds=true_times(task.times_seconds, stretch.shown, fps=fps),
         packets=found[0],
     )
 
@@ -267,24 +284,3 @@ def _sound(
     if sound.warning:
         warnings.append(sound.warning)
     return sound
-
-
-def _json_member(task: Task, info: SampleInfo, warnings: list[str]) -> bytes:
-    item = task.item
-    content: dict[str, Any] = {
-        "key": task.key,
-        "group": task.group,
-        "label": task.label,
-        "label_name": item.label,
-        "targets": item.targets,
-        "source": item.relative,
-        "source_sha256": task.sha256,
-        "start_seconds": round(task.offset_seconds, 6),
-        "duration_seconds": round(info.duration_seconds, 6),
-        "fps": info.fps,
-        "num_frames": info.num_frames,
-        "has_video": info.has_video,
-        "has_audio": info.has_audio,
-        "warnings": warnings,
-    }
-    return (json.dumps(content, sort_keys=True, ensure_ascii=False) + "\n").encode()
