@@ -17,12 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmrgb_stream.channels import CHANNELS
-    from fmrgb_stream.config import ClipConfig, FlowConfig, LoaderConfig, MelConfig, PackConfig
+    from fmrgb_stream.config import (
+        ClipConfig,
+        FlowConfig,
+        IndexConfig,
+        LoaderConfig,
+        MelConfig,
+        PackConfig,
+    )
     from fmrgb_stream.distributed import WorldInfo
     from fmrgb_stream.errors import FmrgbError
     from fmrgb_stream.loader import ClipLoader, build_loader
     from fmrgb_stream.models import create_model, list_models
-    from fmrgb_stream.packing import pack, repair, verify
+    from fmrgb_stream.packing import index, pack, repair, verify
     from fmrgb_stream.sample import ClipBatch, EncodedSample
     from fmrgb_stream.shards import Manifest, open_sample
 
@@ -36,6 +43,7 @@ __all__ = [
     "EncodedSample",
     "FlowConfig",
     "FmrgbError",
+    "IndexConfig",
     "LoaderConfig",
     "Manifest",
     "MelConfig",
@@ -43,6 +51,7 @@ __all__ = [
     "WorldInfo",
     "build_loader",
     "create_model",
+    "index",
     "list_models",
     "open_sample",
     "pack",
@@ -58,6 +67,7 @@ _HOMES = {
     "EncodedSample": "sample",
     "FlowConfig": "config",
     "FmrgbError": "errors",
+    "IndexConfig": "config",
     "LoaderConfig": "config",
     "Manifest": "shards",
     "MelConfig": "config",
@@ -65,6 +75,7 @@ _HOMES = {
     "WorldInfo": "distributed",
     "build_loader": "loader",
     "create_model": "models",
+    "index": "packing",
     "list_models": "models",
     "open_sample": "shards",
     "pack": "packing",

@@ -31,7 +31,7 @@ from fmrgb_stream.errors import FmrgbError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
-COMMANDS: Final = ("pack", "verify", "demo")
+COMMANDS: Final = ("pack", "index", "verify", "stats", "demo")
 
 
 class Command(Protocol):

@@ -14,6 +14,7 @@ from fmrgb_stream.config.clip import (
     MelScale,
     WindowRule,
 )
+from fmrgb_stream.config.index import IndexConfig
 from fmrgb_stream.config.loader import (
     BadSampleRule,
     DecodePlace,
@@ -42,6 +43,7 @@ __all__ = [
     "FlowConfig",
     "FlowEstimator",
     "FlowMode",
+    "IndexConfig",
     "LengthRule",
     "LoaderConfig",
     "MelConfig",

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fmrgb_stream.packing.build import pack
     from fmrgb_stream.packing.findings import Finding, VerifyReport
+    from fmrgb_stream.packing.index_dataset import IndexReport, index
     from fmrgb_stream.packing.publish import PackReport
     from fmrgb_stream.packing.repair import RepairReport, repair
     from fmrgb_stream.packing.verify_dataset import verify
 
 __all__ = [
     "Finding",
+    "IndexReport",
     "PackReport",
     "RepairReport",
     "VerifyReport",
+    "index",
     "pack",
     "repair",
     "verify",
@@ -28,9 +31,11 @@ __all__ = [
 
 _HOMES = {
     "Finding": "findings",
+    "IndexReport": "index_dataset",
     "PackReport": "publish",
     "RepairReport": "repair",
     "VerifyReport": "findings",
+    "index": "index_dataset",
     "pack": "build",
     "repair": "repair",
     "verify": "verify_dataset",

@@ -6,6 +6,7 @@ they are the same in whatever order and by however many processes they come.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fmrgb_stream.channels import FULL_SCALE
-from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.config import ClipConfig, PackConfig, check_count
+from fmrgb_stream.distributed import usable_cores
+from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.packing.pools import JobPool
+from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, ChannelStats, Manifest, SplitEntry
 from fmrgb_stream.shards.writer import write_atomic
+from fmrgb_stream.storage import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +61,7 @@ class PlaneSums:
 class _Job:
     """Consecutive samples of one shard."""
 
-    root: Path
+    root: str
     shard: SplitEntry
     """The split, as if this shard were all of it."""
     samples: range
@@ -64,7 +69,7 @@ class _Job:
 
 
 def measure_channels(
-    root: Path, manifest: Manifest, *, max_clips: int, pool: JobPool
+    root: str | os.PathLike[str], manifest: Manifest, *, max_clips: int, pool: JobPool
 ) -> tuple[dict[str, ChannelStats], int]:
     """(statistics by plane, clips measured) over the first clips of the train split.
 
@@ -82,6 +87,47 @@ def measure_channels(
     stats = {plane: one.stats() for plane, one in zip(PLANES, sums, strict=True)}
     num_clips = sum(len(job.samples) for job in jobs)
     return {plane: found for plane, found in stats.items() if found.std > 0}, num_clips
+
+
+def recompute_statistics(
+    root: str | os.PathLike[str],
+    *,
+    max_clips: int | None = None,
+    is_trial: bool = False,
+    num_workers: int | None = None,
+) -> Manifest:
+    """Measure the channels of a dataset anew, and put the result into its manifest, at once or not.
+
+    Args:
+        root: Folder or URL of manifest.json.
+        max_clips: Clips of the train split, at most; None is as many as it was packed with.
+        is_trial: Measure only; the manifest on disk stays.
+        num_workers: Processes; None is one a usable core.
+
+    Returns:
+        The manifest with the new statistics.
+
+    Raises:
+        ManifestError: there is no train split, or it has no manifest.
+        ConfigError: a count is none, or the dataset cannot be written to.
+        SampleError, DatasetError, StorageError: a sample cannot be read.
+    """
+    check_count("max_clips", max_clips)
+    check_count("num_workers", num_workers)
+    manifest = Manifest.load(Store(root))
+    manifest.split("train")
+    folder = Path(str(root).removeprefix("file://")).expanduser()
+    if not is_trial and not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"{root} cannot be written to; with is_trial=True (--dry-run) the numbers are only shown"
+        )
+    count = max_clips or manifest.stats_num_clips or PackConfig().stats_samples
+    with WorkerPool(num_workers or usable_cores()) as pool:
+        stats, num_clips = measure_channels(root, manifest, max_clips=count, pool=pool)
+    measured = replace(manifest, channel_stats=stats, stats_num_clips=num_clips)
+    if not is_trial:
+        write_atomic(folder / MANIFEST_NAME, measured.to_json().encode())
+    return measured
 
 
 def publish_statistics(
@@ -104,14 +150,14 @@ def publish_statistics(
     return measured
 
 
-def _jobs(root: Path, manifest: Manifest, max_clips: int) -> Iterator[_Job]:
+def _jobs(root: str | os.PathLike[str], manifest: Manifest, max_clips: int) -> Iterator[_Job]:
     split, num_left = manifest.split("train"), max_clips
     for shard in split.shards:
         stop = min(shard.num_samples, num_left)
         num_left -= stop
         for first in range(0, stop, CLIPS_A_JOB):
             yield _Job(
-                root=root,
+                root=str(root),
                 shard=replace(split, shards=(shard,)),
                 samples=range(first, min(first + CLIPS_A_JOB, stop)),
                 audio_sample_rate=manifest.audio_sample_rate,
@@ -137,7 +183,6 @@ def sum_planes(job: _Job) -> tuple[PlaneSums, ...]:
 def _planned(job: _Job) -> Iterator[PlannedClip]:
     from fmrgb_stream.clips.source import SampleSource
     from fmrgb_stream.shards import ShardReader
-    from fmrgb_stream.storage import Store
 
     source = SampleSource(ShardReader(Store(job.root), job.shard), clip=CLIP, seed=0)
     for number in job.samples:

@@ -51,7 +51,7 @@ class MediaFacts:
 
     findings: tuple[Finding, ...]
     content_id: str
-    """Equal for samples whose picture (or sound, without picture) has equal bytes."""
+    """Equal for samples whose picture and sound have equal bytes."""
     look: Look | None = None
     """None where nothing was decoded, or it looks like anything."""
     loudness_decibels: float | None = None
@@ -78,11 +78,11 @@ def check_media(place: Place, content: memoryview, info: SampleInfo, *, decode: 
 
 
 def _content_id(content: memoryview, info: SampleInfo) -> str:
-    member = video_member(info) or audio_member(info)
-    if member is None:
-        return ""
-    part = content[member.offset : member.offset + member.size]
-    return hashlib.blake2b(part, digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    members = [m for m in (video_member(info), audio_member(info)) if m is not None]
+    for member in members:
+        digest.update(content[member.offset : member.offset + member.size])
+    return digest.hexdigest() if members else ""
 
 
 def _check_video(place: Place, sample: EncodedSample, notes: Notes) -> Look | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from fmrgb_stream.sample import Member, SampleInfo
@@ -24,19 +25,25 @@ def kind_of_extension(extension: str) -> str:
 
 def video_member(info: SampleInfo) -> Member | None:
     """The member that holds the pictures; None for a sample without."""
-    if not info.has_video:
-        return None
-    return next(
-        (m for m in info.members if kind_of_extension(m.extension) in VIDEO_EXTENSIONS), None
-    )
+    return video_file(info.members) if info.has_video else None
 
 
 def audio_member(info: SampleInfo) -> Member | None:
     """The member that holds the sound, which may be the video itself; None for a sample without."""
     if not info.has_audio:
         return None
-    by_kind = {kind_of_extension(m.extension): m for m in reversed(info.members)}
-    own = next((by_kind[kind] for kind in AUDIO_EXTENSIONS if kind in by_kind), None)
+    own = audio_file(info.members)
     if own is None and info.sound_zero_seconds is not None:
-        return video_member(info)
+        return video_file(info.members)
     return own
+
+
+def audio_file(members: Iterable[Member]) -> Member | None:
+    """The member that is a file of sound, the best kind of them."""
+    by_kind = {kind_of_extension(m.extension): m for m in reversed(list(members))}
+    return next((by_kind[kind] for kind in AUDIO_EXTENSIONS if kind in by_kind), None)
+
+
+def video_file(members: Iterable[Member]) -> Member | None:
+    """The first member that is a file of pictures, by its name."""
+    return next((m for m in members if kind_of_extension(m.extension) in VIDEO_EXTENSIONS), None)
