@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import av
 import cv2
 import numpy as np
 import soundfile
+from av.video.stream import VideoStream
 
 from fmrgb_stream.clips.sampling import plan_clip
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.sample import ClipTask, EncodedSample, PacketTable, PlannedClip, SampleInfo
 
 WIDTH, HEIGHT, NUM_FRAMES, FPS, AUDIO_RATE = 228, 128, 180, 30, 16000
+VP9_OPTIONS = {
+    "g": "16", "crf": "32", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0",
+    "auto-alt-ref": "0",
+}  # fmt: skip
 CODEC_OPTIONS = {
     "g": "16", "bf": "3", "b_strategy": "0", "b-pyramid": "none", "weightb": "0",
     "tune": "fastdecode", "crf": "23", "preset": "veryfast",
@@ -28,6 +34,7 @@ class VideoShape:
     width: int = WIDTH
     height: int = HEIGHT
     num_frames: int = NUM_FRAMES
+    codec: Literal["h264", "vp9"] = "h264"
 
 
 def generated_samples(
@@ -74,7 +81,7 @@ def _sample(index: int, rng: np.random.Generator, shape: VideoShape) -> EncodedS
         duration_seconds=shape.num_frames / FPS,
         width=shape.width,
         height=shape.height,
-        codec="h264",
+        codec=shape.codec,
         color_matrix="bt601",
         color_range="limited",
         rotation_degrees=0,
@@ -105,7 +112,12 @@ def _video(rng: np.random.Generator, shape: VideoShape) -> bytes:
     texture = cv2.resize(coarse, (width * 2, height * 2), interpolation=cv2.INTER_CUBIC)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as output:
-        stream = output.add_stream("libx264", rate=FPS, options=CODEC_OPTIONS)
+        encoder, options = {
+            "h264": ("libx264", CODEC_OPTIONS),
+            "vp9": ("libvpx-vp9", VP9_OPTIONS),
+        }[shape.codec]
+        stream = output.add_stream(encoder, rate=FPS, options=options)
+        assert isinstance(stream, VideoStream), "an encoder of pictures"
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         speed = rng.uniform(0.2, 0.8)

@@ -11,6 +11,7 @@ FmrgbError
 │   └── ShardCorrupt                    a member's checksum or size differs from the index
 ├── SampleError                         one sample cannot be used; carries its shard and key
 │   └── DecodeError                     the codec refused it, or gave another number of frames
+├── DeviceError                         the GPU cannot be used by this process any more
 ├── WorkerDied                          a decode process has crashed or was killed
 ├── TooManyBadSamples                   more samples failed than `max_bad_fraction` allows
 ├── StateMismatch                       a saved loader state belongs to other data or settings
@@ -89,6 +90,10 @@ class SampleError(FmrgbError):
 
 class DecodeError(SampleError):
     """The codec refused the sample, or it holds another number of frames than the index says."""
+
+
+class DeviceError(FmrgbError):
+    """The GPU cannot be used by this process any more, whatever the data."""
 
 
 class WorkerDied(FmrgbError):

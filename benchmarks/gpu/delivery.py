@@ -24,6 +24,7 @@ BAD: Final = (3, 4, 17)
 CLIP: Final = fs.ClipConfig(
     num_frames=4, frame_stride=2, size=(64, 96), channels="rgb", window="start"
 )
+MAX_GROWTH_BYTES: Final = 64 * 2**20
 SOUND_TOLERANCE: Final = 1e-3
 """Of the plane's range 0..1."""
 ON_DALI: Final[dict[str, Any]] = {"backend": "dali", "decode": "nvdec", "num_workers": 2}
@@ -49,14 +50,17 @@ def bad_samples(device: str) -> Outcome:
             ids = [i for batch in batches for i in batch.sample_ids.tolist()]
             is_good &= ids == list(range(NUM_CLIPS)) and len(named) == len(BAD)
             is_good &= {key for batch in batches for key in batch.keys} == expected - named
+        grown = free[2] - free[-1]
         return judged(
             {
                 "epochs": len(seconds),
                 "bad samples an epoch": len(BAD),
                 "seconds an epoch, median": round(float(np.median(seconds)), 2),
-                "device MiB from first to last epoch": round((free[0] - free[-1]) / 2**20),
+                "device MiB from third to last epoch": round(grown / 2**20),
             },
-            is_good=is_good,
+            bar=f"every good sample once, the bad ones named; no more than {MAX_GROWTH_BYTES >> 20} "
+            "MiB of the device are added after the second epoch",
+            is_good=is_good and grown <= MAX_GROWTH_BYTES,
         )
 
 
@@ -74,7 +78,11 @@ def sound(device: str) -> Outcome:
                 float((one.clip.cpu() - other.clip).abs().max())
                 for one, other in zip(dali, cpu, strict=True)
             )
-    return judged({"largest difference, of 0..1": worst}, is_good=worst < SOUND_TOLERANCE)
+    return judged(
+        {"largest difference, of 0..1": worst},
+        bar=f"below {SOUND_TOLERANCE:g} of the plane's range",
+        is_good=worst < SOUND_TOLERANCE,
+    )
 
 
 def held_batches(device: str) -> Outcome:
@@ -85,7 +93,11 @@ def held_batches(device: str) -> Outcome:
             held = [(batch.clip, batch.clip.clone()) for batch in loader]
             list(loader)
         changed = sum(not torch.equal(clip, copy) for clip, copy in held)
-    return judged({"batches": len(held), "changed": changed}, is_good=changed == 0)
+    return judged(
+        {"batches": len(held), "changed": changed},
+        bar="no batch that is held changes while others are made",
+        is_good=changed == 0,
+    )
 
 
 def resuming(device: str) -> Outcome:
@@ -109,7 +121,9 @@ def resuming(device: str) -> Outcome:
                     seen += [batch.sample_ids.tolist() for batch in loader]
                 if seen != whole:
                     wrong.append(f"depth {depth}, after {stop} batches")
-    return judged({"wrong": wrong}, is_good=not wrong)
+    return judged(
+        {"wrong": wrong}, bar="each id once, whatever the depth and the place", is_good=not wrong
+    )
 
 
 def second_gpu(device: str) -> Outcome:
@@ -134,7 +148,11 @@ def second_gpu(device: str) -> Outcome:
         is_ready = process.stdout.readline().strip() == "ready"
         taken = (before - torch.cuda.mem_get_info(0)[0]) / 2**20
         process.communicate("\n")
-    return judged({"MiB on the first GPU": round(taken)}, is_good=is_ready and taken < 16)
+    return judged(
+        {"MiB on the first GPU": round(taken)},
+        bar="less than 16 MiB, no context, on the first GPU",
+        is_good=is_ready and taken < 16,
+    )
 
 
 def _dataset(folder: Path, device: str) -> Path:

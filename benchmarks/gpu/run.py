@@ -10,12 +10,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from benchmarks.gpu import delivery, engine, pictures, speed
+from benchmarks.gpu import delivery, engine, pictures, speed, waiting
 from benchmarks.gpu.outcome import Outcome
 from benchmarks.throughput.environment import environment
 from fmrgb_stream.pipelines.dali.library import has_dali
@@ -33,8 +34,10 @@ CHECKS: Final[dict[str, Callable[[str], Outcome]]] = {
     "G10 resuming": delivery.resuming,
     "G11 second GPU": delivery.second_gpu,
     "S1 speed": speed.speed,
+    "S2 data wait": waiting.data_wait,
 }
 TIMEOUT_SECONDS: Final = 300
+KERNEL_DRIVER: Final = Path("/proc/driver/nvidia/version")
 _MARK: Final = "outcome: "
 
 
@@ -68,30 +71,43 @@ def machine(device: str) -> dict[str, str]:
     facts = environment()
     if device != "cpu":
         facts["gpu"] = torch.cuda.get_device_name(device)
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, text=True, check=False)
-        facts["driver"] = done.stdout.strip().partition("\n")[0]
+        facts["driver"] = driver_version()
     return facts
 
 
-def results(names: list[str], device: str) -> dict[str, Any]:
-    """All checks, told as they end."""
+def driver_version() -> str:
+    """As `nvidia-smi` or the kernel tells it; containers may have neither."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.strip().partition("\n")[0]
+    except (OSError, subprocess.SubprocessError):
+        try:
+            return KERNEL_DRIVER.read_text(encoding="utf-8").partition("\n")[0]
+        except OSError:
+            return "unknown: no nvidia-smi, and the kernel does not say"
+
+
+def results(names: list[str], device: str, out: Path | None = None) -> dict[str, Any]:
+    """All checks, told as they end; the file is written anew after each."""
     problem = why_not(device)
-    outcomes: dict[str, Outcome] = {}
-    for name in names:
-        if problem:
-            outcomes[name] = Outcome(status="not run", facts={"reason": problem})
-        else:
-            outcomes[name] = run_check(name, device)
-        facts = ", ".join(f"{key}: {value}" for key, value in outcomes[name].facts.items())
-        print(f"{outcomes[name].status:9} {name}: {facts}", flush=True)
-    return {
+    found: dict[str, Any] = {
         "machine": environment() if problem else machine(device),
         "device": device,
-        "checks": {
-            name: {"status": one.status, "facts": one.facts} for name, one in outcomes.items()
-        },
+        "checks": {},
     }
+    for name in names:
+        if problem:
+            outcome = Outcome(status="not run", facts={"reason": problem})
+        else:
+            outcome = run_check(name, device)
+        found["checks"][name] = asdict(outcome)
+        facts = ", ".join(f"{key}: {value}" for key, value in outcome.facts.items())
+        bar = f" (bar: {outcome.bar})" if outcome.bar else ""
+        print(f"{outcome.status:9} {name}: {facts}{bar}", flush=True)
+        if out is not None:
+            out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
 
 
 def main() -> int:
@@ -104,11 +120,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.check is not None:
         outcome = CHECKS[arguments.check](arguments.device)
-        print(_MARK + json.dumps({"status": outcome.status, "facts": outcome.facts}))
+        print(_MARK + json.dumps(asdict(outcome)))
         return 0
-    found = results(arguments.only or list(CHECKS), arguments.device)
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    found = results(arguments.only or list(CHECKS), arguments.device, arguments.out)
     return int(any(one["status"] == "fail" for one in found["checks"].values()))
 
 

@@ -1,9 +1,10 @@
-"""Bytes of a video -> how many frames it decodes to, and how many packets it holds."""
+"""Bytes of a video -> how many frames it decodes to, and what packets it holds."""
 
 from __future__ import annotations
 
 from av.error import FFmpegError
 
+from fmrgb_stream.clips.hidden import shows_one_frame
 from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.errors import RejectedInput
 
@@ -28,8 +29,10 @@ def count_frames(content: bytes) -> int:
         return num_frames
 
 
-def count_packets(content: bytes) -> int:
-    """Packets of the video that show a frame; nothing is decoded.
+def scan_packets(content: bytes) -> tuple[int, bool]:
+    """(packets of the video, whether some is not just one shown frame); nothing is decoded.
+
+    Packets that an edit list hides are not counted.
 
     Raises:
         RejectedInput: not a video, or it breaks off.
@@ -42,4 +45,6 @@ def count_packets(content: bytes) -> int:
             packets = [packet for packet in container.demux(stream) if packet.size]
         except FFmpegError as error:
             raise RejectedInput(f"cannot be read to its end: {error}") from error
-        return len([packet for packet in packets if not packet.is_discard])
+        codec = stream.codec.name
+        hides = not all(shows_one_frame(codec, bytes(packet)) for packet in packets)
+        return len([packet for packet in packets if not packet.is_discard]), hides

@@ -88,8 +88,8 @@ class GopCutter:
     def cut(self, sample: EncodedSample, frame_indices: IntArray) -> Cut | None:
         """The part of the sample that shows these frames; None where the whole is needed.
 
-        Bytes are copied once. None also when the stream's header cannot be read: whoever decodes
-        the whole finds out.
+        Bytes are copied once. None also when the stream's header cannot be read, or is not what the
+        index says of the sample: whoever decodes the whole finds out.
         """
         table, video = sample.info.packets, sample.video
         if table is None or video is None:
@@ -109,16 +109,30 @@ class GopCutter:
             return None
 
     def _template(self, info: SampleInfo, video: memoryview) -> VideoStream | None:
+        """A stream whose header is the one of the sample's index row, whichever file it is of."""
         identity = (info.codec, info.extradata, info.width, info.height)
         container = self._templates.pop(identity, None)
         if container is None:
             opened = av.open(io.BytesIO(video), "r", format="mov")
             assert isinstance(opened, InputContainer), "opened for reading"
+            # Kept, and copied from for all samples that the index describes alike: so it has to
+            # be as described.
+            if _identity_of(opened) != identity:
+                opened.close()
+                return None
             container = opened
         self._templates[identity] = container
         if len(self._templates) > MAX_TEMPLATES:
             self._templates.popitem(last=False)[1].close()
         return main_streams(container)[0]
+
+
+def _identity_of(container: InputContainer) -> _Identity | None:
+    stream = main_streams(container)[0]
+    if stream is None:
+        return None
+    context = stream.codec_context
+    return stream.codec.name, bytes(context.extradata or b""), context.width, context.height
 
 
 def _copied(

@@ -12,7 +12,7 @@ from fmrgb_stream.clips.media import main_streams, open_media
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.sample import PacketTable
 
-_NEEDS_EXTRADATA: Final = {"h264": True, "vp9": False}
+_NEEDS_EXTRADATA: Final = {"h264": True, "hevc": True, "vp9": False}
 """Codecs whose packets are listed, and whether their decoder wants a configuration record."""
 _PACKET_FORMATS: Final = "mov"
 

@@ -9,6 +9,8 @@ bins), N spectrogram columns, T frames, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,7 +69,7 @@ def spectrogram_power(waveform_S: Tensor, *, config: MelConfig) -> Tensor:
         waveform_S,
         n_fft=config.n_fft,
         hop_length=config.hop_length_samples,
-        window=_constant(fourier_window(config), waveform_S),
+        window=_constant(fourier_window, waveform_S.device, config),
         center=False,
         return_complex=True,
     )
@@ -81,7 +83,7 @@ def band_values(powers_KN: Tensor, *, sample_rate: int, config: MelConfig) -> Te
     """
     if config.method == "stft":
         return decibel_values(powers_KN[..., : num_stft_bins(config), :])
-    mel_MN = _constant(mel_filters(config, sample_rate), powers_KN) @ powers_KN
+    mel_MN = _constant(mel_filters, powers_KN.device, config, sample_rate) @ powers_KN
     if config.method == "logmel":
         return mel_MN.clamp(min=MIN_POWER).log10()
     return decibel_values(mel_MN)
@@ -94,16 +96,31 @@ def decibel_values(power: Tensor) -> Tensor:
 
 def read_columns(values_MN: Tensor, layout: AudioLayout) -> Tensor:
     """Values at the layout's places between columns, [M, T, W]."""
-    device = values_MN.device
-    index, fraction = _split_positions(layout.positions)
-    index, fraction = index.to(device), fraction.to(device)
-    before = values_MN.index_select(-1, index.flatten())
-    after = values_MN.index_select(-1, index.flatten() + 1)
-    read = torch.lerp(before, after, fraction.flatten())
+    index, fraction = (
+        torch.from_numpy(part).to(values_MN.device)  # pyright: ignore[reportUnknownMemberType]
+        for part in split_positions(layout.positions)
+    )
+    read = read_places(values_MN, index.flatten(), fraction.flatten())
     read_MTW = read.reshape(values_MN.shape[0], layout.positions.shape[0], -1)
     if layout.points_per_pixel == 1:
         return read_MTW
     return read_MTW.unflatten(-1, (-1, layout.points_per_pixel)).mean(dim=-1)
+
+
+def read_places(values_MN: Tensor, index_P: Tensor, fraction_P: Tensor) -> Tensor:
+    """[M, P]: between columns `index` and `index + 1`, all on one device."""
+    # The last column has none behind it, and is only read at fraction 0.
+    behind = (index_P + 1).clamp(max=values_MN.shape[-1] - 1)
+    before, after = values_MN.index_select(-1, index_P), values_MN.index_select(-1, behind)
+    return torch.lerp(before, after, fraction_P)
+
+
+def split_positions(
+    positions: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Places between columns as (int64 column before, float32 way to the next one)."""
+    index = positions.astype("int64")
+    return index, (positions - index).astype("float32")
 
 
 def dominant_frequency(amplitudes_KN: Tensor, layout: AudioLayout, *, config: MelConfig) -> Tensor:
@@ -132,15 +149,13 @@ def rows_to_pixels(values_MN: Tensor, height: int) -> Tensor:
     Linear between band centres (half-pixel rule); the filter widens when there are more bands than
     rows, so that no band falls between two rows.
     """
-    weights_HM = _constant(resize_weights(values_MN.shape[-2], height), values_MN)
+    weights_HM = _constant(resize_weights, values_MN.device, values_MN.shape[-2], height)
     return weights_HM.flip(0) @ values_MN
 
 
-def _constant(values: NDArray[np.float32], beside: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(beside.device)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _split_positions(positions: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-    index = positions.astype("int64")
-    fraction = (positions - index).astype("float32")
-    return torch.from_numpy(index), torch.from_numpy(fraction)  # pyright: ignore[reportUnknownMemberType]
+@lru_cache(maxsize=32)
+def _constant(
+    make: Callable[..., NDArray[np.float32]], device: torch.device, *arguments: Hashable
+) -> Tensor:
+    """What `make` makes, on the device; made and copied there once."""
+    return torch.from_numpy(make(*arguments)).to(device)  # pyright: ignore[reportUnknownMemberType]

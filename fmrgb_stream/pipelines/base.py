@@ -46,6 +46,20 @@ class FrameDecoder(Protocol):
         ...
 
 
+class SoundDecoder(Protocol):
+    """Decodes sound on the host. Belongs to one thread."""
+
+    def stretches(
+        self, sample: EncodedSample, spans: Sequence[tuple[int, int]]
+    ) -> list[NDArray[np.float32]]:
+        """For each (first audio sample, number of them) float32 [S] in -1..1; silence outside.
+
+        Raises:
+            DecodeError: the member is not what the index says, or broken inside a span.
+        """
+        ...
+
+
 class ClipPipeline(Protocol):
     """Turns planned tasks into batches, in order, ahead of the consumer."""
 

@@ -147,6 +147,7 @@ def build_pipeline(
             nominal_fps=facts.nominal_fps,
             audio_sample_rate=facts.audio_sample_rate,
         )
+    from fmrgb_stream.pipelines.cpu.sound import SampleSound
     from fmrgb_stream.pipelines.cpu.video import VideoReader
     from fmrgb_stream.pipelines.dali.pipeline import DaliPipeline
 
@@ -154,6 +155,7 @@ def build_pipeline(
         source,
         clip=clip,
         make_decoder=partial(VideoReader, config.video_decoder, size=clip.size),
+        make_sound=SampleSound,
         num_workers=num_workers,
         prefetch_batches=config.prefetch_batches,
         quarantine=quarantine,
@@ -163,6 +165,7 @@ def build_pipeline(
         num_targets=facts.num_targets,
         nominal_fps=facts.nominal_fps,
         audio_sample_rate=facts.audio_sample_rate,
+        world=world,
     )
     _choose_place(pipeline, config.decode, trial, world)
     return pipeline

@@ -6,7 +6,7 @@ H height, W width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,13 +25,9 @@ from fmrgb_stream.channels import (
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.pipelines.lucas_kanade import lucas_kanade_flow
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-CPU_PAIRS: Final = 16
-GPU_PAIRS: Final = 1024
-"""Pairs that are estimated together: as many as fit a core's cache, or fill a GPU."""
+CPU_PAIR_PIXELS: Final = 16 * 112 * 112
+GPU_PAIR_PIXELS: Final = 1024 * 112 * 112
+"""Of pairs that are estimated together: as many as fit a core's cache, or fill a GPU."""
 
 
 def blend_frames(frames_BKHW3: Tensor, weights_BT: Tensor) -> Tensor:
@@ -53,27 +49,34 @@ def gray_frames(frames_BNHW3: Tensor) -> Tensor:
     return _luma(frames_BNHW3).round().to(torch.uint8)
 
 
-def estimate_motion(gray_BNHW: Tensor, moves_BT: NDArray[np.bool_]) -> Tensor:
+def estimate_motion(gray_BNHW: Tensor, pairs_P: Tensor) -> Tensor:
     """float32 [B, T, 2, H, W] pixels from frame k to frame k + 1, by Lucas-Kanade.
 
     Args:
         gray_BNHW: uint8, N = 1 + T.
-        moves_BT: on the host; where it is False the motion is 0 and nothing is computed.
+        pairs_P: int64 on the same device: b * T + k of the pairs to estimate. The motion of all
+            others is 0 and nothing is computed for them.
     """
     before, after = (x.flatten(0, 1) for x in (gray_BNHW[:, :-1], gray_BNHW[:, 1:]))
     flow = torch.zeros((len(before), 2, *before.shape[1:]), device=before.device)
-    pairs = torch.from_numpy(moves_BT.reshape(-1).nonzero()[0])  # pyright: ignore[reportUnknownMemberType]
-    for some in pairs.split(CPU_PAIRS if before.device.type == "cpu" else GPU_PAIRS):
-        chosen = some.to(before.device)
-        flow[chosen] = lucas_kanade_flow(before[chosen], after[chosen])
-    return flow.unflatten(0, moves_BT.shape)
+    pixels = CPU_PAIR_PIXELS if before.device.type == "cpu" else GPU_PAIR_PIXELS
+    num_together = max(1, pixels // (before.shape[1] * before.shape[2]))
+    for some in pairs_P.split(num_together):
+        chosen = before.index_select(0, some), after.index_select(0, some)
+        flow.index_copy_(0, some, lucas_kanade_flow(*chosen))
+    return flow.unflatten(0, (gray_BNHW.shape[0], -1))
 
 
-def still_where(flow_BT2HW: Tensor, gray_BNHW: Tensor, moves_BT: NDArray[np.bool_]) -> Tensor:
-    """The same motion, but 0 where none can be told and between identical frames."""
+def still_where(flow_BT2HW: Tensor, gray_BNHW: Tensor, moves_BT: Tensor) -> Tensor:
+    """The same motion, but 0 where none can be told and between identical frames.
+
+    Args:
+        flow_BT2HW: float32 pixels.
+        gray_BNHW: uint8, N = 1 + T.
+        moves_BT: bool on the same device; False where no motion can be told.
+    """
     is_same = (gray_BNHW[:, 1:] == gray_BNHW[:, :-1]).flatten(2).all(dim=2)
-    can_move = torch.from_numpy(moves_BT).to(is_same.device)  # pyright: ignore[reportUnknownMemberType]
-    is_still = is_same | ~can_move
+    is_still = is_same | ~moves_BT
     return flow_BT2HW.masked_fill(is_still[:, :, None, None, None], 0.0)
 
 
@@ -120,8 +123,9 @@ def _as_dtype(values: Tensor, dtype: torch.dtype, *, is_unit: bool) -> Tensor:
 
 
 def _luma(frames_BNHW3: Tensor) -> Tensor:
-    weights = torch.tensor(LUMA_WEIGHTS, device=frames_BNHW3.device)
-    return (frames_BNHW3.float() * weights).sum(dim=-1)
+    # Numbers, not a tensor of weights: that would have to come from the host for every batch.
+    red, green, blue = (frames_BNHW3[..., c].float() * w for c, w in enumerate(LUMA_WEIGHTS))
+    return red + green + blue
 
 
 def _picture_plane(frames_BTHW3: Tensor, name: str) -> Tensor:

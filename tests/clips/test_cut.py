@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fmrgb_stream.clips.cut import GopCutter, packets_to_copy
+from fmrgb_stream.clips.packets import packet_table
 from fmrgb_stream.sample import PacketTable
 from tests.support.encoded import VideoOptions, encoded_sample
 from tests.support.media import noisy, numbered_frames, read_numbers
@@ -16,6 +17,8 @@ NUM_FRAMES = 50
 OPTIONS = {
     "h264": VideoOptions(gop=8),
     "h264-b-frames": VideoOptions(gop=8, b_frames=3, x264_params="bframes=3:b-pyramid=none"),
+    "hevc": VideoOptions(codec="libx265", gop=8),
+    "hevc-b-frames": VideoOptions(codec="libx265", gop=8, b_frames=2),
     "vp9": VideoOptions(codec="libvpx-vp9", gop=8),
 }
 
@@ -58,6 +61,28 @@ def test_samples_of_two_kinds_do_not_disturb_each_other(samples):
     for _ in range(3):
         for sample in samples.values():
             assert shown(cutter.cut(sample, np.array([18, 33]))) == [18, 33]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_kind_that_can_be_cut_has_a_table_in_the_index(samples, name):
+    found, extradata = packet_table(bytes(samples[name].video))
+    assert len(found.pts) == NUM_FRAMES
+    assert extradata == samples[name].info.extradata
+
+
+def test_a_file_that_is_not_as_indexed_gives_its_header_to_no_other_sample(samples):
+    """Samples with equal index rows share a header, so the first one's file has to be as indexed."""
+    frames = noisy(numbered_frames(NUM_FRAMES, width=96, height=64))
+    for strange in (
+        encoded_sample(frames, options=VideoOptions(gop=8, pix_fmt="yuv444p")),
+        encoded_sample(
+            noisy(numbered_frames(NUM_FRAMES, width=128, height=64)), options=OPTIONS["h264"]
+        ),
+    ):
+        good, cutter = samples["h264"], GopCutter()
+        disguised = replace(strange, info=replace(good.info, packets=strange.info.packets))
+        assert cutter.cut(disguised, np.array([30])) is None, "whoever decodes the whole finds out"
+        assert shown(cutter.cut(good, np.array([18, 33]))) == [18, 33]
 
 
 def test_without_a_packet_table_there_is_no_cut(samples):

@@ -19,7 +19,7 @@ def assert_pipelines_agree(root, clip, *, split="train", num_batches=None, **dal
         "tail": "pad",
     }
     with (
-        fs.build_loader(root, num_workers=1, **options) as cpu,
+        fs.build_loader(root, num_workers=1, worker_kind="thread", **options) as cpu,
         fs.build_loader(root, **options | DALI | dali_options) as dali,
     ):
         pairs = zip(cpu, dali, strict=True)
@@ -28,6 +28,9 @@ def assert_pipelines_agree(root, clip, *, split="train", num_batches=None, **dal
             assert torch.equal(got.sample_ids.cpu(), expected.sample_ids)
             assert torch.equal(got.window_indices.cpu(), expected.window_indices)
             assert torch.equal(got.times_seconds.cpu(), expected.times_seconds)
+            assert torch.equal(got.num_valid_frames.cpu(), expected.num_valid_frames)
+            assert torch.equal(got.is_padding.cpu(), expected.is_padding)
+            assert torch.equal(got.is_substitute.cpu(), expected.is_substitute)
             if expected.labels is not None:
                 assert torch.equal(got.labels.cpu(), expected.labels)
             for one_CTHW, other_CTHW in zip(got.clip, expected.clip, strict=True):

@@ -3,6 +3,7 @@
 from functools import partial
 
 from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
+from fmrgb_stream.pipelines.cpu.sound import SampleSound
 from fmrgb_stream.pipelines.cpu.video import VideoReader
 from fmrgb_stream.pipelines.dali.pipeline import DaliPipeline
 from fmrgb_stream.pipelines.quarantine import Quarantine
@@ -17,6 +18,7 @@ def dali_pipeline(samples, clip, *, rule="substitute", max_bad_fraction=0.0, **c
     quarantine = Quarantine(rule, max_bad_fraction=max_bad_fraction, num_samples=len(samples))
     settings = {
         "make_decoder": partial(VideoReader, "auto", size=clip.size),
+        "make_sound": SampleSound,
         "num_workers": 1,
         "prefetch_batches": 2,
         "batch_size": 4,

@@ -55,6 +55,8 @@ def encode_video(frames_FHWC, *, fps: float = 30.0, options: VideoOptions | None
             }
             if options.x264_params:
                 codec_options["x264-params"] = options.x264_params
+        if options.codec == "libx265":
+            codec_options |= {"x265-params": "log-level=none:open-gop=0:scenecut=0"}
         stream = output.add_stream(
             options.codec, rate=Fraction(fps).limit_denominator(1001), options=codec_options
         )
@@ -122,7 +124,9 @@ def encoded_sample(
     packets, extradata = (None, b"")
     if video is not None and options.container == "mp4" and with_packets:
         packets, extradata = packet_table(video)
-    codec = {"libx264": "h264", "libvpx-vp9": "vp9"}.get(options.codec, options.codec)
+    codec = {"libx264": "h264", "libx265": "hevc", "libvpx-vp9": "vp9"}.get(
+        options.codec, options.codec
+    )
     info = SampleInfo(
         key=f"sample-{sample_id}",
         group=f"group-{sample_id}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -122,3 +123,22 @@ class SoundReader:
 
     def _error(self, message: str) -> DecodeError:
         return DecodeError(message, shard=self._sample.shard_url, key=self._sample.info.key)
+
+
+class SampleSound:
+    """Stretches of one sample after the other (see `SoundDecoder`). Belongs to one thread."""
+
+    def __init__(self) -> None:
+        """Nothing is opened yet."""
+        self._flac = FlacDecoder()
+
+    def stretches(
+        self, sample: EncodedSample, spans: Sequence[tuple[int, int]]
+    ) -> list[NDArray[np.float32]]:
+        """Each span's sound, float32 in -1..1.
+
+        Raises:
+            DecodeError: the member is not what the index says, or broken inside a span.
+        """
+        with SoundReader(sample, self._flac) as sound:
+            return [sound.read(first, num_samples) for first, num_samples in spans]

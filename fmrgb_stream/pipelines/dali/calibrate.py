@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import torch
-import torch.distributed
-
 from fmrgb_stream.config import DecodePlace
 from fmrgb_stream.distributed import WorldInfo
+from fmrgb_stream.errors import FmrgbError
+from fmrgb_stream.pipelines.base import ClipSource
+from fmrgb_stream.pipelines.dali.agree import can_agree, of_all_ranks
+from fmrgb_stream.pipelines.dali.host_log import HostLog
 from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, PrepareOrder, ReadyClip
-from fmrgb_stream.pipelines.dali.run import GraphFailed, GraphRun, ReadyBatch
-from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.pipelines.dali.queues import ListedBatches, ReadyBatch
+from fmrgb_stream.pipelines.dali.run import Graph, GraphFailed
+from fmrgb_stream.sample import ClipTask, PlannedClip
 
 logger = logging.getLogger(__name__)
 MAX_TRIAL_CLIPS: Final = 16
@@ -56,7 +58,7 @@ def host_share(
     """
     if not order.settings.has_pictures or decode in ("nvdec", "host"):
         return float(decode == "host" and order.settings.has_pictures)
-    if world.world_size > 1 and not _has_group():
+    if not can_agree(world):
         share = 0.0 if decode == "auto" else 0.5
         logger.info(
             "decode=%r: %d%% of each batch is decoded on the host; ranks have no process group yet "
@@ -65,7 +67,7 @@ def host_share(
             round(100 * share),
         )
         return share
-    rates = _mean_over_ranks(measure(order, trial()[:MAX_TRIAL_CLIPS]), world)
+    rates = _agreed(partial(measure, order, trial), world)
     on_gpu = order.settings.device_id is not None
     share = choose_share(rates, decode, shares_cores=not on_gpu)
     logger.info(
@@ -102,23 +104,62 @@ def choose_share(rates: DecodeRates, decode: DecodePlace, *, shares_cores: bool)
     return 1.0 if share > 1 - MIN_SHARE else share
 
 
-def measure(order: PrepareOrder, trial: Sequence[ClipTask]) -> DecodeRates:
-    """Decode the clips in both ways. Clips that cannot be had are left out."""
-    num_workers = order.settings.num_threads
-    local = [ClipPreparer(order) for _ in range(num_workers)]
+def measure(order: PrepareOrder, trial: Callable[[], Sequence[ClipTask]]) -> DecodeRates:
+    """Decode the clips in both ways. Clips that cannot be had are left out.
+
+    Reading costs the same whoever decodes, so all clips are read before the clock starts. The graph
+    gets its clips checked and cut by the same threads that decode for the host; they work while it
+    does, and the slower of the two counts.
+    """
+    tasks, num_workers = trial()[:MAX_TRIAL_CLIPS], order.settings.num_threads
     with ThreadPoolExecutor(num_workers, thread_name_prefix="fmrgb-trial") as pool:
+        source = _Fetched(
+            order.source, {task: pool.submit(_fetched, order, task) for task in tasks}
+        )
+        local_order = replace(order, source=source, substitutes=False, host_log=HostLog())
+        local = [ClipPreparer(local_order) for _ in range(num_workers)]
 
         def prepare_all(*, on_host: bool) -> list[ReadyClip]:
             parts = [
-                pool.submit(_prepare_some, local[k], trial[k::num_workers], on_host=on_host)
+                pool.submit(_prepare_some, local[k], tasks[k::num_workers], on_host=on_host)
                 for k in range(num_workers)
             ]
             return [clip for part in parts for clip in part.result()]
 
+        source.wait()
         host_seconds, on_host = _best(partial(prepare_all, on_host=True))
-        encoded = [clip for clip in prepare_all(on_host=False) if clip.fed.is_encoded]
-    host = len(on_host) / host_seconds
-    return DecodeRates(graph=_graph_rate(order, encoded) if encoded else 0.0, host=host)
+        feed_seconds, fed = _best(partial(prepare_all, on_host=False))
+    encoded = [clip for clip in fed if clip.fed.is_encoded]
+    graph = _graph_rate(order, encoded) if encoded else 0.0
+    return DecodeRates(graph=min(graph, len(fed) / feed_seconds), host=len(on_host) / host_seconds)
+
+
+class _Fetched:
+    """A source of clips that are read already; a clip that cannot be had raises."""
+
+    def __init__(
+        self, source: ClipSource, clips: Mapping[ClipTask, Future[PlannedClip | FmrgbError]]
+    ) -> None:
+        self._source = source
+        self._clips = clips
+        self.neighbour, self.describe = source.neighbour, source.describe
+
+    def wait(self) -> None:
+        for clip in self._clips.values():
+            clip.result()
+
+    def fetch(self, task: ClipTask) -> PlannedClip:
+        found = self._clips[task].result()
+        if isinstance(found, FmrgbError):
+            raise found
+        return found
+
+
+def _fetched(order: PrepareOrder, task: ClipTask) -> PlannedClip | FmrgbError:
+    try:
+        return order.source.fetch(task)
+    except FmrgbError as error:
+        return error
 
 
 def _prepare_some(
@@ -141,10 +182,11 @@ def _best(work: partial[list[ReadyClip]]) -> tuple[float, list[ReadyClip]]:
 
 def _graph_rate(order: PrepareOrder, clips: Sequence[ReadyClip]) -> float:
     settings = replace(order.settings, batch_size=len(clips), queue_depth=1)
-    rounds = iter([ReadyBatch(clips=tuple(clips))] * NUM_ROUNDS)
-    best, start = float("inf"), 0.0
+    rounds = ListedBatches([ReadyBatch(clips=tuple(clips))] * NUM_ROUNDS)
+    best, start = float("inf"), time.perf_counter()
+    graph = Graph(settings)
     try:
-        for number, (_, outputs) in enumerate(GraphRun(settings, rounds).outputs()):
+        for number, (_, outputs) in enumerate(graph.outputs(rounds)):
             # A value on the host is one that the GPU has made; only a trial may wait for it.
             outputs["pictures"].flatten()[0].item()
             now = time.perf_counter()
@@ -154,20 +196,25 @@ def _graph_rate(order: PrepareOrder, clips: Sequence[ReadyClip]) -> float:
     except GraphFailed as error:
         logger.info("DALI could not decode the clips of the trial: %s", error)
         return 0.0
+    finally:
+        graph.drop()
     return len(clips) / best
 
 
-def _has_group() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _mean_over_ranks(rates: DecodeRates, world: WorldInfo) -> DecodeRates:
-    # A loader of one rank alone must not wait for ranks that build none, group or not.
-    if world.world_size == 1:
-        return rates
-    gathered: list[DecodeRates] = [rates] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, rates)
+def _agreed(measured: Callable[[], DecodeRates], world: WorldInfo) -> DecodeRates:
+    """The mean over all ranks. One that cannot measure raises, and so do all others with it."""
+    try:
+        found: DecodeRates | FmrgbError = measured()
+    except FmrgbError as error:
+        found = error
+    gathered, rates = of_all_ranks(found, world), list[DecodeRates]()
+    if isinstance(found, FmrgbError):
+        raise found
+    for rank, one in enumerate(gathered):
+        if isinstance(one, FmrgbError):
+            raise FmrgbError(f"the trial of rank {rank} failed: {one}") from one
+        rates.append(one)
     return DecodeRates(
-        graph=sum(one.graph for one in gathered) / len(gathered),
-        host=sum(one.host for one in gathered) / len(gathered),
+        graph=sum(one.graph for one in rates) / len(rates),
+        host=sum(one.host for one in rates) / len(rates),
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Final, Self
 
 from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, FailedClip, PrepareOrder, ReadyClip
-from fmrgb_stream.pipelines.dali.run import ReadyBatch
+from fmrgb_stream.pipelines.dali.queues import ReadyBatch
 from fmrgb_stream.pipelines.quarantine import BadSample
 from fmrgb_stream.sample import ClipTask
 
 THREAD_NAME: Final = "fmrgb-feed"
+_Clips = list[Future[ReadyClip | FailedClip]]
 
 
 class PrepareCrew:
@@ -23,7 +24,7 @@ class PrepareCrew:
     def __init__(
         self, order: PrepareOrder, *, num_workers: int, num_ahead: int, host_share: float
     ) -> None:
-        """Nothing is started yet.
+        """Threads start with the first work.
 
         Args:
             order: what to prepare and how.
@@ -32,19 +33,15 @@ class PrepareCrew:
             host_share: 0..1, which part of each batch is decoded by these threads.
         """
         self._order = order
-        self._num_workers = num_workers
         self._num_ahead = num_ahead
         self.host_share = host_share
         """May be changed while it runs, for the batches that follow."""
         self._of_thread = threading.local()
         self._threads: set[threading.Thread] = set()
-        self._executor: ThreadPoolExecutor | None = None
-        self.failure: tuple[BaseException, Sequence[BadSample]] | None = None
-        """Why `batches` ended early, and the bad samples that led to it."""
+        self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix=THREAD_NAME)
 
     def __enter__(self) -> Self:
-        """Take on work; threads start with it."""
-        self._executor = ThreadPoolExecutor(self._num_workers, thread_name_prefix=THREAD_NAME)
+        """The crew."""
         return self
 
     def __exit__(self, *reason: object) -> None:
@@ -53,33 +50,16 @@ class PrepareCrew:
 
     def stop(self) -> None:
         """Drop what is queued, wait for what is being prepared. From any thread, also twice."""
-        if self._executor is not None:
-            # The garbage collector may end a forgotten run inside one of these threads, which
-            # cannot wait for itself.
-            is_outside = threading.current_thread() not in self._threads
-            self._executor.shutdown(wait=is_outside, cancel_futures=True)
+        # The garbage collector may end a forgotten run inside one of these threads, which
+        # cannot wait for itself.
+        is_outside = threading.current_thread() not in self._threads
+        self._executor.shutdown(wait=is_outside, cancel_futures=True)
 
-    def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> Iterator[ReadyBatch]:
-        """The batches in order, up to the first that cannot be made: see `failure`.
+    def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> PreparedBatches:
+        """The batches of these tasks; nothing is taken of them yet."""
+        return PreparedBatches(tasks, submit=self._submit, num_ahead=self._num_ahead)
 
-        Raises:
-            LoaderClosed: stopped meanwhile.
-        """
-        waiting: deque[list[Future[ReadyClip | FailedClip]]] = deque()
-        while True:
-            while len(waiting) < self._num_ahead and (listed := next(tasks, None)) is not None:
-                waiting.append(self._submit(listed))
-            if not waiting:
-                return
-            clips = self._results(waiting.popleft())
-            good = [clip for clip in clips if isinstance(clip, ReadyClip)]
-            if len(good) < len(clips):
-                self.failure = _failure(clips)
-                return
-            yield ReadyBatch(clips=tuple(good))
-
-    def _submit(self, tasks: Sequence[ClipTask]) -> list[Future[ReadyClip | FailedClip]]:
-        assert self._executor is not None, "batches() outside the run"
+    def _submit(self, tasks: Sequence[ClipTask]) -> _Clips:
         share = self.host_share
         try:
             return [
@@ -94,20 +74,71 @@ class PrepareCrew:
         except RuntimeError as error:
             raise LoaderClosed("the pipeline is closed; build a new one") from error
 
-    def _results(
-        self, clips: Sequence[Future[ReadyClip | FailedClip]]
-    ) -> list[ReadyClip | FailedClip]:
-        try:
-            return [clip.result() for clip in clips]
-        except CancelledError:
-            raise LoaderClosed("the pipeline is closed; build a new one") from None
-
     def _prepare(self, task: ClipTask, on_host: bool) -> ReadyClip | FailedClip:
         preparer: ClipPreparer | None = getattr(self._of_thread, "preparer", None)
         if preparer is None:
             self._threads.add(threading.current_thread())
             preparer = self._of_thread.preparer = ClipPreparer(self._order)
         return preparer.prepare(task, on_host=on_host)
+
+
+class PreparedBatches:
+    """The `BatchQueue` of a crew, up to the first batch that cannot be made: see `failure`.
+
+    Raises:
+        LoaderClosed: the crew was stopped meanwhile.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterator[Sequence[ClipTask]],
+        *,
+        submit: Callable[[Sequence[ClipTask]], _Clips],
+        num_ahead: int,
+    ) -> None:
+        """Tasks are taken in the thread that asks for batches."""
+        self._tasks = tasks
+        self._submit = submit
+        self._num_ahead = num_ahead
+        self._waiting: deque[_Clips] = deque()
+        self._is_over = False
+        self.failure: tuple[BaseException, Sequence[BadSample]] | None = None
+        """Why the batches ended early, and the bad samples that led to it."""
+
+    def is_ready(self) -> bool:
+        """Whether `take` would not have to wait."""
+        self._refill()
+        return not self._waiting or all(clip.done() for clip in self._waiting[0])
+
+    def take(self) -> ReadyBatch | None:
+        """The next batch; None at the end."""
+        self._refill()
+        if not self._waiting:
+            return None
+        clips = _results(self._waiting.popleft())
+        good = [clip for clip in clips if isinstance(clip, ReadyClip)]
+        if len(good) < len(clips):
+            self.failure = _failure(clips)
+            self._is_over = True
+            self._waiting.clear()
+            return None
+        self._refill()
+        return ReadyBatch(clips=tuple(good))
+
+    def _refill(self) -> None:
+        while not self._is_over and len(self._waiting) < self._num_ahead:
+            listed = next(self._tasks, None)
+            if listed is None:
+                self._is_over = True
+            else:
+                self._waiting.append(self._submit(listed))
+
+
+def _results(clips: _Clips) -> list[ReadyClip | FailedClip]:
+    try:
+        return [clip.result() for clip in clips]
+    except CancelledError:
+        raise LoaderClosed("the pipeline is closed; build a new one") from None
 
 
 def _failure(

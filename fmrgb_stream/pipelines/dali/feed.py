@@ -6,20 +6,15 @@ blends T more), T clip frames, W pixel columns.
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import soundfile
 
-from fmrgb_stream.channels import audio_sample_at
 from fmrgb_stream.clips.cut import Cut
-from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.pipelines.audio_layout import AudioLayout, frame_layout, span_layout
 from fmrgb_stream.pipelines.dali.settings import GraphSettings
-from fmrgb_stream.sample import ClipPlan, EncodedSample, PlannedClip
+from fmrgb_stream.pipelines.dali.sound import FedSound
+from fmrgb_stream.sample import ClipPlan, PlannedClip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +31,7 @@ class Column:
 
     name: str
     dtype: str
-    """Numpy's and DALI's name of it."""
+    """DALI's name of it, in small letters: numpy's, but `float` has 32 bits."""
     ndim: int
     layout: str = ""
 
@@ -48,24 +43,9 @@ PICTURE_COLUMNS: Final = (
     Column(name="pictures", dtype="uint8", ndim=4, layout="FHWC"),
     Column(name="order", dtype="int32", ndim=1),
 )
-AUDIO_COLUMN: Final = Column(name="audio", dtype="uint8", ndim=1)
-SPECTRUM_COLUMNS: Final = (
-    Column(name="audio_first", dtype="int32", ndim=1),
-    Column(name="audio_length", dtype="int32", ndim=1),
-)
-WAVEFORM_COLUMN: Final = Column(name="waveform_first", dtype="int32", ndim=1)
+SOUND_COLUMN: Final = Column(name="sound", dtype="float", ndim=1)
 SERIAL_COLUMN: Final = Column(name="serial", dtype="int64", ndim=1)
 """The number of the batch, which comes out again with it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoundPlaces:
-    """Where a clip's planes read the spectrum that the graph makes of its stretch of sound."""
-
-    frames: AudioLayout
-    """For the frames that are shown."""
-    whole: AudioLayout | None
-    """For the extra `mel_image`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +55,8 @@ class FedClip:
     planned: PlannedClip
     arrays: dict[str, NDArray[Any]]
     """By column name."""
-    sound: SoundPlaces | None
-    """None where the clip has no sound, or none is asked for."""
+    sound: FedSound | None
+    """None where none is asked for."""
 
     @property
     def is_encoded(self) -> bool:
@@ -88,9 +68,7 @@ def columns_of(settings: GraphSettings) -> tuple[Column, ...]:
     """The inputs of a graph, in order. Each is used: DALI warns of one that is not."""
     return (
         *(PICTURE_COLUMNS if settings.has_pictures else ()),
-        *((AUDIO_COLUMN,) if settings.has_sound else ()),
-        *(SPECTRUM_COLUMNS if settings.has_bands or settings.has_mel_image else ()),
-        *((WAVEFORM_COLUMN,) if settings.has_waveform else ()),
+        *((SOUND_COLUMN,) if settings.has_spectra else ()),
         SERIAL_COLUMN,
     )
 
@@ -98,9 +76,11 @@ def columns_of(settings: GraphSettings) -> tuple[Column, ...]:
 def wanted_frames(plan: ClipPlan, settings: GraphSettings) -> tuple[IntArray, IntArray]:
     """The frames to decode, int64 [N], each one once and rising; and [K], their order in the clip.
 
-    A frame that is not there (no lead, padding) is held by the first one that is; it is not shown.
+    A frame that is not there (padding, no lead or one that no motion is told from) is held by the
+    first one that is; it is not shown.
     """
-    parts = [[plan.lead_index], plan.frame_indices]
+    needs_lead = settings.clip.needs_flow and bool(can_move(plan)[0])
+    parts = [[plan.lead_index if needs_lead else -1], plan.frame_indices]
     if settings.has_blends:
         parts.append(plan.blend_indices)
     listed = np.concatenate(parts).astype(np.int64)
@@ -110,12 +90,19 @@ def wanted_frames(plan: ClipPlan, settings: GraphSettings) -> tuple[IntArray, In
     return np.unique(listed, return_inverse=True)
 
 
+def can_move(plan: ClipPlan) -> NDArray[np.bool_]:
+    """Whether motion from the frame before can be told, bool [T]."""
+    before = np.concatenate([[plan.lead_index], plan.frame_indices[:-1]])
+    return plan.has_flow & (plan.frame_indices >= 0) & (before >= 0)
+
+
 def feed_clip(
     planned: PlannedClip,
     settings: GraphSettings,
     *,
-    cut: Cut | None,
-    pictures_3NHW: NDArray[np.uint8] | None,
+    cut: Cut | None = None,
+    pictures_3NHW: NDArray[np.uint8] | None = None,
+    sound: FedSound | None = None,
 ) -> FedClip:
     """The arrays of a clip.
 
@@ -124,14 +111,13 @@ def feed_clip(
         settings: of the graph.
         cut: the part of the video to decode instead of the whole.
         pictures_3NHW: uint8, the frames of `wanted_frames` where they are decoded already.
+        sound: where the clip needs sound.
     """
     arrays: dict[str, NDArray[Any]] = {}
     if settings.has_pictures:
         arrays = _picture_arrays(planned, settings, cut, pictures_3NHW)
-    sound = None
-    if settings.has_sound:
-        sound_arrays, sound = _sound_arrays(planned, settings)
-        arrays |= sound_arrays
+    if sound is not None:
+        arrays["sound"] = sound.stretch_S
     return FedClip(planned=planned, arrays=arrays, sound=sound)
 
 
@@ -160,65 +146,3 @@ def _picture_arrays(
         "pictures": pictures_NHW3,
         "order": order.astype(np.int32).reshape(-1),
     }
-
-
-def _sound_arrays(
-    planned: PlannedClip, settings: GraphSettings
-) -> tuple[dict[str, NDArray[Any]], SoundPlaces | None]:
-    sample, plan, mel = planned.sample, planned.plan, settings.clip.mel
-    is_shown = plan.frame_indices >= 0
-    if not sample.info.has_audio or sample.audio is None or not is_shown.any():
-        return _sound_columns(silence(settings.span.sample_rate), 0, mel.n_fft, 0), None
-    check_rate(sample, settings)
-    rate, width, times = settings.span.sample_rate, settings.clip.size[1], plan.times_seconds
-    layouts = [
-        frame_layout(times[is_shown], width=width, sample_rate=rate, config=mel, in_one_run=True)
-    ]
-    if settings.has_mel_image:
-        layouts.append(span_layout(times[is_shown], width=width, sample_rate=rate, config=mel))
-    first = min(layout.runs[0].first_column for layout in layouts)
-    stop = max(run.first_column + run.num_columns for run in (x.runs[0] for x in layouts))
-    moved = [
-        replace(layout, positions=layout.positions + (layout.runs[0].first_column - first))
-        for layout in layouts
-    ]
-    columns = _sound_columns(
-        np.frombuffer(sample.audio, np.uint8),
-        first * mel.hop_length_samples - mel.n_fft // 2,
-        (stop - first - 1) * mel.hop_length_samples + mel.n_fft,
-        audio_sample_at(float(times[is_shown].min()), rate),
-    )
-    whole = moved[1] if len(moved) > 1 else None
-    return columns, SoundPlaces(frames=moved[0], whole=whole)
-
-
-def check_rate(sample: EncodedSample, settings: GraphSettings) -> None:
-    """Refuse sound of another rate than the dataset's: the graph's filters are made for one.
-
-    Raises:
-        ConfigError: names the sample.
-    """
-    found, expected = sample.info.audio_sample_rate, settings.span.sample_rate
-    if found != expected:
-        raise ConfigError(
-            f"sample {sample.info.key!r} of {sample.shard_url} has sound of {found} Hz, the dataset "
-            f"{expected} Hz: the DALI pipeline needs one rate; use backend='cpu', or pack again"
-        )
-
-
-def _sound_columns(
-    audio: NDArray[np.uint8], first: int, length: int, waveform_first: int
-) -> dict[str, NDArray[Any]]:
-    numbers = {"audio_first": first, "audio_length": length, "waveform_first": waveform_first}
-    return {
-        "audio": audio,
-        **{name: np.array([value], np.int32) for name, value in numbers.items()},
-    }
-
-
-@lru_cache(maxsize=4)
-def silence(sample_rate: int) -> NDArray[np.uint8]:
-    """A FLAC file of one silent sample, for clips without sound."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.zeros(1, np.int16), sample_rate, format="FLAC", subtype="PCM_16")
-    return np.frombuffer(buffer.getvalue(), np.uint8)

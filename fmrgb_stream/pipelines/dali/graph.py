@@ -23,7 +23,7 @@ def output_names(settings: GraphSettings) -> tuple[str, ...]:
         "flow": settings.has_nvof,
         "bands": settings.has_bands,
         "mel": settings.has_mel_image,
-        "waveform": settings.has_waveform,
+        "frame_size": settings.has_pictures,
         "serial": True,
     }
     return tuple(name for name, there in is_there.items() if there)
@@ -86,9 +86,10 @@ def _outputs(
 ) -> tuple[Any, ...]:
     outputs: dict[str, Any] = {"serial": columns["serial"]}
     if frames is not None:
+        outputs["frame_size"] = frames.shape(device="cpu")[1:3]
         outputs["pictures"] = clip_pictures(frames, columns, settings)
     if settings.has_nvof:
         outputs["flow"] = engine_flow(outputs["pictures"])
-    if settings.has_sound:
+    if settings.has_spectra:
         outputs |= sound_outputs(columns, settings)
     return tuple(outputs[name] for name in output_names(settings))

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from fmrgb_stream.errors import DecodeError
 from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, FailedClip, PrepareOrder, ReadyClip
-from fmrgb_stream.pipelines.dali.run import GraphFailed, GraphRun, ReadyBatch
+from fmrgb_stream.pipelines.dali.queues import ListedBatches, ReadyBatch
+from fmrgb_stream.pipelines.dali.run import Graph, GraphFailed
 from fmrgb_stream.pipelines.quarantine import BadSample, Quarantine
 from fmrgb_stream.pipelines.substitutes import MAX_NEIGHBOURS, all_neighbours_bad
 
@@ -43,15 +44,18 @@ def isolate(batch: ReadyBatch, order: PrepareOrder, quarantine: Quarantine) -> R
 
 def failures(clips: Sequence[ReadyClip], order: PrepareOrder) -> list[str]:
     """For each clip, tried alone, what DALI says against it; empty for a good one."""
-    alone = replace(order.settings, batch_size=1, queue_depth=1)
+    graph = Graph(replace(order.settings, batch_size=1, queue_depth=1))
     reasons: list[str] = []
-    while len(reasons) < len(clips):
-        rest = iter([ReadyBatch(clips=(clip,)) for clip in clips[len(reasons) :]])
-        try:
-            for _ in GraphRun(alone, rest).outputs():
-                reasons.append("")  # noqa: PERF401 - what came before the error counts
-        except GraphFailed as error:
-            reasons.append(str(error))
+    try:
+        while len(reasons) < len(clips):
+            rest = [ReadyBatch(clips=(clip,)) for clip in clips[len(reasons) :]]
+            try:
+                for _ in graph.outputs(ListedBatches(rest)):
+                    reasons.append("")  # noqa: PERF401 - what came before the error counts
+            except GraphFailed as error:
+                reasons.append(str(error))
+    finally:
+        graph.drop()
     return reasons
 
 
@@ -61,16 +65,17 @@ def _replaced(
     """What stands in for a clip that DALI refused: itself decoded on the host, or a neighbour."""
     while reason:
         planned = clip.fed.planned
-        order.refused.add(planned.sample.sample_id)
         if clip.fed.is_encoded:
+            order.refused.add(planned.sample.sample_id)
             again = preparer.prepare(
                 clip.task, on_host=True, attempt=clip.attempt, bad_samples=clip.bad_samples
             )
         else:
             info = planned.sample.info
-            error = DecodeError(
-                f"DALI refused it: {reason}", shard=planned.sample.shard_url, key=info.key
-            )
+            # Its pictures were decoded before, so it is the sound that nothing could be made of.
+            refusal = f"DALI refused it: {reason}"
+            order.refused_sound[planned.sample.sample_id] = refusal
+            error = DecodeError(refusal, shard=planned.sample.shard_url, key=info.key)
             bad = BadSample(shard=planned.sample.shard_url, key=info.key, reason=str(error))
             if not order.substitutes:
                 return FailedClip(error=error, bad_samples=clip.bad_samples)

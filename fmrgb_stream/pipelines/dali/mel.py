@@ -1,4 +1,4 @@
-"""The sound of a clip -> spectra and waveform, as nodes of the DALI graph.
+"""A stretch of sound -> its spectra, as nodes of the DALI graph.
 
 The spectrum is that of `pipelines/audio_planes.py`: DALI's Hann window is another one, so it is given
 the project's own, which scales to power re full scale as well.
@@ -18,21 +18,11 @@ FLOOR_DB: Final = -DB_RANGE
 
 
 def sound_outputs(columns: dict[str, Any], settings: GraphSettings) -> dict[str, Any]:
-    """The spectra and the waveform that the settings ask for, by name."""
-    fn, types = load_dali().fn, load_dali().types
+    """The spectra that the settings ask for, by name; of the stretch in the column `sound`."""
     config, rate = settings.clip.mel, settings.span.sample_rate
-    waveform, _ = fn.decoders.audio(columns["audio"], dtype=types.FLOAT, downmix=True)
-    outputs: dict[str, Any] = {}
-    if settings.has_waveform:
-        outputs["waveform"] = _stretch(
-            waveform, columns["waveform_first"], [settings.span.num_samples]
-        )
-    if not (settings.has_bands or settings.has_mel_image):
-        return outputs
-    stretch = _stretch(waveform, columns["audio_first"], columns["audio_length"])
-    if settings.device_id is not None:
-        stretch = stretch.gpu()
+    stretch = columns["sound"] if settings.device_id is None else columns["sound"].gpu()
     power = _power(stretch, config)
+    outputs: dict[str, Any] = {}
     if settings.has_bands:
         outputs["bands"] = bands(power, config, sample_rate=rate)
     if settings.has_mel_image:
@@ -86,17 +76,3 @@ def _decibels(power: Any) -> Any:
 
 def _padded(values: Any, *, fill: float) -> Any:
     return load_dali().fn.pad(values, axes=[1], fill_value=fill)
-
-
-def _stretch(waveform: Any, first: Any, length: Any) -> Any:
-    """Samples from `first` on; silence before and after the sound."""
-    return load_dali().fn.slice(
-        waveform,
-        first,
-        length,
-        axes=[0],
-        normalized_anchor=False,
-        normalized_shape=False,
-        out_of_bounds_policy="pad",
-        fill_values=0.0,
-    )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import FmrgbError, LoaderClosed
 from fmrgb_stream.pipelines.bands import check_mel_range
-from fmrgb_stream.pipelines.base import ClipSource, FrameDecoder
+from fmrgb_stream.pipelines.base import ClipSource, FrameDecoder, SoundDecoder
 from fmrgb_stream.pipelines.counters import Counters, PipelineCounts
 from fmrgb_stream.pipelines.dali.crew import PrepareCrew
 from fmrgb_stream.pipelines.dali.isolate import isolate
@@ -22,7 +21,8 @@ from fmrgb_stream.pipelines.dali.library import load_dali
 from fmrgb_stream.pipelines.dali.planes import BatchMaker
 from fmrgb_stream.pipelines.dali.prepare import PrepareOrder
 from fmrgb_stream.pipelines.dali.probe import choose_estimator
-from fmrgb_stream.pipelines.dali.run import GraphFailed, GraphRun, ReadyBatch
+from fmrgb_stream.pipelines.dali.queues import BatchQueue, ListedBatches, ReadyBatch
+from fmrgb_stream.pipelines.dali.run import Graph, GraphFailed
 from fmrgb_stream.pipelines.dali.settings import GraphSettings, check_clip
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.pipelines.waveform_span import WaveformSpan
@@ -40,6 +40,7 @@ class DaliPipeline:
         *,
         clip: ClipConfig,
         make_decoder: Callable[[], FrameDecoder],
+        make_sound: Callable[[], SoundDecoder],
         num_workers: int,
         prefetch_batches: int,
         quarantine: Quarantine,
@@ -50,6 +51,7 @@ class DaliPipeline:
         num_targets: int = 0,
         nominal_fps: float = 30.0,
         audio_sample_rate: int = 16000,
+        world: WorldInfo | None = None,
     ) -> None:
         """Check that the settings can work; nothing is read or decoded yet.
 
@@ -57,6 +59,7 @@ class DaliPipeline:
             source: gives the planned clips; called by threads of this process.
             clip: what a clip is.
             make_decoder: makes a decoder of the host; each thread that needs one makes its own.
+            make_sound: likewise, for sound, all of which is decoded on the host.
             num_workers: threads that read and prepare, and as many of DALI's own.
             prefetch_batches: batches inside the graph while one is in use; as many are prepared.
             quarantine: says what becomes of bad samples, and counts them.
@@ -67,6 +70,7 @@ class DaliPipeline:
             num_targets: regression targets of the dataset.
             nominal_fps: frames a second of the dataset; sets the length of the waveform extra.
             audio_sample_rate: Hz of the dataset's sound.
+            world: this process among others, which agree on the flow estimator (a collective).
 
         Raises:
             MissingExtraError: DALI is not installed.
@@ -76,7 +80,7 @@ class DaliPipeline:
         check_clip(clip)
         if clip.needs_audio:
             check_mel_range(clip.mel, audio_sample_rate)
-        engine = choose_estimator(clip, device)
+        engine = choose_estimator(clip, device, world=world or WorldInfo())
         settings = GraphSettings(
             clip=clip,
             device=device,
@@ -90,6 +94,7 @@ class DaliPipeline:
             source=source,
             settings=settings,
             make_decoder=make_decoder,
+            make_sound=make_sound,
             substitutes=quarantine.rule == "substitute",
         )
         self._maker = BatchMaker(
@@ -102,6 +107,8 @@ class DaliPipeline:
         self._quarantine = quarantine
         self._counters = Counters()
         self._crews: set[PrepareCrew] = set()
+        self._graph: Graph | None = Graph(settings)
+        """The one of the run before, which the next one takes; None while a run has it."""
         # The garbage collector may end a forgotten iterator inside any call, also under this lock.
         self._lock = threading.RLock()
         self._is_closed = False
@@ -115,8 +122,8 @@ class DaliPipeline:
     def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> Generator[ClipBatch]:
         """One batch for each list of tasks, in the order given, on the pipeline's device.
 
-        The lists are taken from the iterator in the thread that iterates. Threads and graph end
-        with the iterator, however it ends.
+        The lists are taken from the iterator in the thread that iterates. Threads end with the
+        iterator, however it ends; the graph stays for the next one.
 
         Raises:
             LoaderClosed: the pipeline is closed, now or while iterating.
@@ -139,6 +146,10 @@ class DaliPipeline:
             # Its graph holds threads and memory; one that runs in another thread ends by itself.
             with contextlib.suppress(ValueError):
                 run.close()
+        with self._lock:
+            graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.drop()
 
     def counts(self) -> PipelineCounts:
         """What was done so far, and where the time went."""
@@ -159,50 +170,52 @@ class DaliPipeline:
         with crew:
             with self._lock:
                 self._crews.add(crew)
+            num_before = self._counters.snapshot(num_bad_samples=0).num_clips
             try:
-                yield from self._replaying(crew, crew.batches(tasks))
-                if crew.failure is not None:
-                    error, bad_samples = crew.failure
+                prepared = crew.batches(tasks)
+                yield from self._replaying(crew, prepared)
+                if prepared.failure is not None:
+                    error, bad_samples = prepared.failure
                     for bad in bad_samples:
                         self._quarantine.add(bad)
                     raise error
             finally:
                 with self._lock:
                     self._crews.discard(crew)
+                num_clips = self._counters.snapshot(num_bad_samples=0).num_clips - num_before
+                self.order.host_log.tell(num_clips)
 
-    def _replaying(self, crew: PrepareCrew, prepared: Iterator[ReadyBatch]) -> Generator[ClipBatch]:
+    def _replaying(self, crew: PrepareCrew, prepared: BatchQueue) -> Generator[ClipBatch]:
         """Deliver all that is prepared; after an error of DALI, what was inside goes in again."""
-        again: deque[ReadyBatch] = deque()
-        while True:
-            # Not `yield from`: the end of a failed run must not close what the next one goes on with.
-            batches = itertools.chain(_taken_from(again), prepared)
-            run = GraphRun(self.order.settings, batches)
-            try:
-                yield from self._delivered(run)
-            except GraphFailed as error:
-                # Its traceback would keep the failed graph and all its memory alive.
-                failure = error.with_traceback(None)
-                in_flight = [*run.in_flight, *again]
-                again = self._without_culprits(in_flight, failure)
-                if self.host_share < 1 and _decodes_nothing(in_flight, again):
-                    logger.warning(
-                        "DALI refused every video of a batch, and the host decodes them all: from "
-                        "now on it does (%s). Is the GPU's decoder there? Containers need "
-                        "NVIDIA_DRIVER_CAPABILITIES with 'video'",
-                        failure,
-                    )
-                    crew.host_share = self.host_share = 1.0
-            else:
-                return
+        with self._lock:
+            graph, self._graph = self._graph, None
+        graph = graph or Graph(self.order.settings)
+        queue = ListedBatches((), then=prepared)
+        try:
+            while True:
+                try:
+                    yield from self._delivered(graph, queue)
+                    return
+                except GraphFailed as error:
+                    # Its traceback would keep the failed graph and all its memory alive.
+                    failure = error.with_traceback(None)
+                again = self._without_culprits([*graph.in_flight, *queue.left], failure, crew)
+                queue = ListedBatches(again, then=prepared)
+        finally:
+            with self._lock:
+                if self._graph is None and not self._is_closed:
+                    self._graph = graph
+                else:
+                    graph.drop()
 
-    def _delivered(self, run: GraphRun) -> Generator[ClipBatch]:
-        outputs = run.outputs()
+    def _delivered(self, graph: Graph, queue: BatchQueue) -> Generator[ClipBatch]:
+        outputs = graph.outputs(queue)
         start = time.perf_counter()
         for batch, values in outputs:
             self._check_open()
             made = self._maker.make(batch, values)
             self._count(batch, waited=time.perf_counter() - start)
-            self._counters.look(ahead=len(run.in_flight), ready=0)
+            self._counters.look(ahead=len(graph.in_flight), ready=0)
             yield made
             del batch, values, made
             start = time.perf_counter()
@@ -215,36 +228,36 @@ class DaliPipeline:
         self._counters.add_batch(wait_seconds=waited)
 
     def _without_culprits(
-        self, in_flight: Sequence[ReadyBatch], error: GraphFailed
-    ) -> deque[ReadyBatch]:
+        self, in_flight: Sequence[ReadyBatch], error: GraphFailed, crew: PrepareCrew
+    ) -> list[ReadyBatch]:
         """What the failed graph held, the first batch of it that has culprits without them.
 
         Raises:
             FmrgbError: no clip fails alone: it was not the data.
         """
-        batches = deque(in_flight)
+        batches = list(in_flight)
         for place, batch in enumerate(batches):
             self._check_open()
             cleaned = isolate(batch, self.order, self._quarantine)
             if cleaned is not None:
                 batches[place] = cleaned
+                self._give_up_decoding(batch, cleaned, error, crew)
                 return batches
         raise FmrgbError(
             f"DALI failed on a batch of which every clip is good alone: {error}. Try "
             "decode='host', a smaller batch, or backend='cpu'"
         ) from error
 
-
-def _decodes_nothing(before: Sequence[ReadyBatch], after: Sequence[ReadyBatch]) -> bool:
-    """Whether a batch had videos for DALI to decode, and none is left after the culprits are out."""
-    for was, now in zip(before, after, strict=True):
-        counts = [sum(clip.fed.is_encoded for clip in batch.clips) for batch in (was, now)]
-        if counts[0] != counts[1]:
-            return counts[0] > 1 and counts[1] == 0
-    return False
-
-
-def _taken_from(batches: deque[ReadyBatch]) -> Iterator[ReadyBatch]:
-    """What goes in again; what is not taken stays where it is."""
-    while batches:
-        yield batches.popleft()
+    def _give_up_decoding(
+        self, before: ReadyBatch, after: ReadyBatch, error: GraphFailed, crew: PrepareCrew
+    ) -> None:
+        """Leave decoding to the host once DALI has refused every video of a batch."""
+        counts = [sum(clip.fed.is_encoded for clip in batch.clips) for batch in (before, after)]
+        if self.host_share < 1 and counts[0] > 1 and counts[1] == 0:
+            logger.warning(
+                "DALI refused every video of a batch, and the host decodes them all: from now on it "
+                "does (%s). Is the GPU's decoder there? Containers need NVIDIA_DRIVER_CAPABILITIES "
+                "with 'video'",
+                error,
+            )
+            crew.host_share = self.host_share = 1.0

@@ -6,20 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmrgb_stream.clips.count import count_packets
 from fmrgb_stream.clips.cut import GopCutter
-from fmrgb_stream.errors import DecodeError, RejectedInput
-from fmrgb_stream.pipelines.base import ClipSource, FrameDecoder
+from fmrgb_stream.errors import DecodeError
+from fmrgb_stream.pipelines.base import ClipSource, FrameDecoder, SoundDecoder
 from fmrgb_stream.pipelines.counters import Stage, StageClock
 from fmrgb_stream.pipelines.dali.feed import FedClip, feed_clip, wanted_frames
+from fmrgb_stream.pipelines.dali.host_log import HostLog
+from fmrgb_stream.pipelines.dali.precheck import why_not_dali
 from fmrgb_stream.pipelines.dali.settings import GraphSettings
+from fmrgb_stream.pipelines.dali.sound import FedSound, read_sound
 from fmrgb_stream.pipelines.quarantine import BadSample
 from fmrgb_stream.pipelines.substitutes import (
     BAD_SAMPLE_ERRORS,
     MAX_NEIGHBOURS,
     all_neighbours_bad,
 )
-from fmrgb_stream.sample import ClipTask, EncodedSample, PlannedClip, SampleInfo
+from fmrgb_stream.sample import ClipTask, PlannedClip
 
 if TYPE_CHECKING:
     from fmrgb_stream.sample import IntArray
@@ -33,10 +35,14 @@ class PrepareOrder:
     settings: GraphSettings
     make_decoder: Callable[[], FrameDecoder]
     """Of the host, for what the graph cannot decode or is not meant to."""
+    make_sound: Callable[[], SoundDecoder]
     substitutes: bool
     """Whether a neighbour stands in for a bad sample."""
     refused: set[int] = field(default_factory=set[int])
     """Samples that the graph has refused before; they are decoded on the host at once."""
+    refused_sound: dict[int, str] = field(default_factory=dict[int, str])
+    """Samples of whose sound the graph could make nothing, and why; they are bad at once."""
+    host_log: HostLog = field(default_factory=HostLog)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,7 @@ class ClipPreparer:
         self._clock = StageClock()
         self._cutter = GopCutter()
         self._decoder: FrameDecoder | None = None
+        self._sound: SoundDecoder | None = None
 
     def prepare(
         self,
@@ -102,9 +109,7 @@ class ClipPreparer:
             try:
                 with self._clock.timed("read"):
                     planned = source.fetch(chosen)
-                with self._clock.timed("decode"):
-                    is_refused = chosen.sample_id in self._order.refused
-                    fed = self._feed(planned, on_host=on_host or is_refused)
+                fed = self._feed(planned, on_host=on_host)
             except BAD_SAMPLE_ERRORS as error:
                 if not self._order.substitutes:
                     raise
@@ -123,62 +128,32 @@ class ClipPreparer:
 
     def _feed(self, planned: PlannedClip, *, on_host: bool) -> FedClip:
         settings, sample = self._order.settings, planned.sample
+        reason = self._order.refused_sound.get(sample.sample_id)
+        if reason is not None:
+            raise DecodeError(reason, shard=sample.shard_url, key=sample.info.key)
+        pictures_3NHW = cut = sound = None
+        if settings.has_pictures and sample.info.has_video:
+            with self._clock.timed("decode"):
+                wanted, _ = wanted_frames(planned.plan, settings)
+                if on_host or not self._is_for_dali(planned, wanted):
+                    self._decoder = self._decoder or self._order.make_decoder()
+                    pictures_3NHW = self._decoder.pictures(sample, wanted.tolist())
+                else:
+                    cut = self._cutter.cut(sample, wanted)
         if settings.has_sound:
-            _check_audio(sample)
-        if not (settings.has_pictures and sample.info.has_video):
-            return feed_clip(planned, settings, cut=None, pictures_3NHW=None)
-        wanted, _ = wanted_frames(planned.plan, settings)
-        if on_host or not can_decode(sample.info, settings):
-            self._decoder = self._decoder or self._order.make_decoder()
-            pictures = self._decoder.pictures(sample, wanted.tolist())
-            return feed_clip(planned, settings, cut=None, pictures_3NHW=pictures)
-        check_video(sample, wanted)
-        cut = self._cutter.cut(sample, wanted)
-        return feed_clip(planned, settings, cut=cut, pictures_3NHW=None)
+            with self._clock.timed("audio"):
+                sound = self._read_sound(planned)
+        return feed_clip(planned, settings, cut=cut, pictures_3NHW=pictures_3NHW, sound=sound)
 
+    def _is_for_dali(self, planned: PlannedClip, wanted: IntArray) -> bool:
+        sample = planned.sample
+        if sample.sample_id in self._order.refused:
+            return False
+        problem = why_not_dali(sample, wanted, self._order.settings)
+        if problem.is_lasting:
+            self._order.host_log.note(sample, problem.reason)
+        return not problem.reason
 
-def can_decode(info: SampleInfo, settings: GraphSettings) -> bool:
-    """Whether the graph decodes this video to the right colours, the right way up.
-
-    DALI reads everything as BT.601 and looks at no rotation.
-    """
-    return (
-        info.codec in settings.codecs
-        and info.color_matrix == "bt601"
-        and info.color_range == "limited"
-        and info.rotation_degrees == 0
-    )
-
-
-def check_video(sample: EncodedSample, wanted: IntArray) -> None:
-    """Refuse what DALI would decode to something else without a word.
-
-    Raises:
-        DecodeError: the member is missing, empty or cut off, holds another number of frames than
-            the index says, or a wanted frame lies beyond them.
-    """
-    info, table, video = sample.info, sample.info.packets, sample.video
-    problem = ""
-    if video is None or not len(video):
-        problem = "the video member is missing or empty"
-    elif int(wanted.max()) >= info.num_frames:
-        problem = f"frame {int(wanted.max())} is wanted of {info.num_frames}"
-    elif table is not None and int((table.offsets + table.sizes).max(initial=0)) > len(video):
-        problem = f"the packet table ends beyond the member's {len(video)} bytes"
-    else:
-        try:
-            num_packets = count_packets(bytes(video)) if table is None else len(table.pts)
-        except RejectedInput as error:
-            problem = f"the video member cannot be opened: {error.reason}"
-        else:
-            if num_packets != info.num_frames:
-                problem = f"{num_packets} packets but {info.num_frames} frames in the index"
-    if problem:
-        raise DecodeError(problem, shard=sample.shard_url, key=info.key)
-
-
-def _check_audio(sample: EncodedSample) -> None:
-    if sample.info.has_audio and not sample.audio:
-        raise DecodeError(
-            "the audio member is missing or empty", shard=sample.shard_url, key=sample.info.key
-        )
+    def _read_sound(self, planned: PlannedClip) -> FedSound:
+        self._sound = self._sound or self._order.make_sound()
+        return read_sound(planned, self._order.settings, self._sound)

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.pipelines.dali.agree import can_agree, of_all_ranks
 from fmrgb_stream.pipelines.dali.flow import engine_flow
 from fmrgb_stream.pipelines.dali.library import load_dali
 from fmrgb_stream.pipelines.dali.settings import DaliFlowEstimator
@@ -32,20 +34,33 @@ class FlowChoice:
     """-1 where the engine's vectors point from the later picture to the earlier one."""
 
 
-def choose_estimator(clip: ClipConfig, device: str) -> FlowChoice:
-    """The estimator for these settings on this device.
+def choose_estimator(clip: ClipConfig, device: str, *, world: WorldInfo) -> FlowChoice:
+    """The estimator for these settings on this device; the same one on every rank.
+
+    The engine is taken where every rank has one that works; all ranks have to come here. Without a
+    process group they cannot tell each other, and `auto` is `lucas_kanade`.
 
     Raises:
-        ConfigError: `nvof` is asked for by name and does not work here; says why.
+        ConfigError: `nvof` is asked for by name and does not work here or on another rank; says why.
     """
     asked = clip.flow.estimator
     if not clip.needs_flow or asked == "lucas_kanade":
         return FlowChoice(estimator="lucas_kanade")
-    problem = _why_no_engine(clip, device)
-    if not problem:
+    sign, problem = 0, _why_no_engine(clip, device)
+    if not problem and asked == "auto" and not can_agree(world):
+        problem = (
+            "ranks have no process group yet to agree on the engine; set flow.estimator='nvof', or "
+            "build the loader after the group"
+        )
+    elif not problem:
         sign, problem = probe_engine(clip.size, device)
-        if sign:
-            return FlowChoice(estimator="nvof", sign=sign)
+    if can_agree(world):
+        found = of_all_ranks((world.rank, problem), world)
+        rank, problem = next((one for one in found if one[1]), (world.rank, ""))
+        if rank != world.rank:
+            problem = f"not on rank {rank}: {problem}"
+    if not problem:
+        return FlowChoice(estimator="nvof", sign=sign)
     if asked == "nvof":
         raise ConfigError(
             f"flow.estimator='nvof' does not work here: {problem}; use 'auto' or 'lucas_kanade'"

@@ -57,14 +57,19 @@ class GraphSettings:
         return "mel_image" in self.clip.extras
 
     @property
+    def has_spectra(self) -> bool:
+        """Whether the graph makes any spectrum."""
+        return self.has_bands or self.has_mel_image
+
+    @property
     def has_waveform(self) -> bool:
-        """Whether the graph cuts the clip's sound out."""
+        """Whether the clip's sound is wanted as it is, for itself or for features of it."""
         return bool({"waveform", "audio_features"} & set(self.clip.extras))
 
     @property
     def has_sound(self) -> bool:
         """Whether sound is decoded."""
-        return self.has_bands or self.has_mel_image or self.has_waveform
+        return self.has_spectra or self.has_waveform
 
     @property
     def has_nvof(self) -> bool:

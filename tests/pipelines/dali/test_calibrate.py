@@ -1,5 +1,6 @@
 """How much of a batch the host decodes, as asked or as measured."""
 
+import time
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import torch.distributed as dist
 
 from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.distributed import WorldInfo
+from fmrgb_stream.errors import DecodeError, FmrgbError, StorageError
 from fmrgb_stream.pipelines.dali import calibrate
 from fmrgb_stream.pipelines.dali.calibrate import DecodeRates, choose_share, host_share
 from tests.support.dali import dali_pipeline, tasks
@@ -49,11 +51,49 @@ def test_clips_without_pictures_are_not_measured():
 
 def test_both_rates_are_measured(caplog):
     caplog.set_level("INFO")
-    rates = calibrate.measure(order_of("libvpx-vp9"), trial())
+    rates = calibrate.measure(order_of("libvpx-vp9"), trial)
     assert rates.graph > 1
     assert rates.host > 1
     assert 0 < host_share(order_of("libvpx-vp9"), "hybrid", trial, world=ALONE) < 1
     assert "of each batch is decoded on the host" in caplog.text
+
+
+def test_reading_counts_for_neither_side():
+    order = order_of("libvpx-vp9")
+    fetch, fetched = order.source.fetch, []
+
+    def slow_fetch(task):
+        fetched.append(task.sample_id)
+        time.sleep(0.5)
+        return fetch(task)
+
+    order.source.fetch = slow_fetch
+    rates = calibrate.measure(order, trial)
+    assert sorted(fetched) == [0, 1, 2, 3], "each clip is read once, before the clock starts"
+    assert rates.host > 4, "half a second of reading would allow two clips a second"
+    assert rates.graph > 4
+
+
+def test_clips_that_cannot_be_had_are_left_out_of_the_trial():
+    order = order_of("libvpx-vp9")
+    order.source.broken[2] = DecodeError("bad", shard="s", key="k")
+    rates = calibrate.measure(order, trial)
+    assert rates.graph > 1
+    assert rates.host > 1
+
+
+def test_a_rank_that_cannot_measure_raises_and_so_do_all_others(monkeypatch):
+    def failing():
+        raise StorageError("gone", url="s3://x")
+
+    everyone = [DecodeRates(graph=1.0, host=1.0), StorageError("gone", url="s3://x")]
+    monkeypatch.setattr(calibrate, "of_all_ranks", lambda _found, _world: everyone)
+    monkeypatch.setattr(calibrate, "can_agree", lambda _world: True)
+    world = WorldInfo(rank=0, world_size=2)
+    with pytest.raises(FmrgbError, match=r"the trial of rank 1 failed: gone"):
+        host_share(order_of("libvpx-vp9"), "auto", trial, world=world)
+    with pytest.raises(StorageError, match="gone"):
+        host_share(order_of("libvpx-vp9"), "auto", failing, world=ALONE)
 
 
 def test_a_loader_of_one_rank_waits_for_no_other(tmp_path, monkeypatch):

@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from fmrgb_stream.config import ClipConfig, FlowConfig
+from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.pipelines.dali import probe
 from fmrgb_stream.pipelines.dali.flow import GRID_PIXELS, clip_field
 from fmrgb_stream.pipelines.dali.probe import (
     SHIFT_PIXELS,
+    FlowChoice,
     choose_estimator,
     judge_engine,
     moving_pattern,
@@ -70,7 +73,7 @@ def test_a_vector_stands_at_the_middle_of_its_square():
 
 
 def test_without_a_gpu_auto_estimates_in_torch():
-    assert choose_estimator(ClipConfig(), "cpu").estimator == "lucas_kanade"
+    assert choose_estimator(ClipConfig(), "cpu", world=WorldInfo()).estimator == "lucas_kanade"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_without_a_gpu_auto_estimates_in_torch():
 )
 def test_the_engine_by_name_is_refused_where_it_cannot_work(clip, device, why):
     with pytest.raises(ConfigError, match=why):
-        choose_estimator(clip, device)
+        choose_estimator(clip, device, world=WorldInfo())
 
 
 def test_an_engine_that_cannot_be_loaded_says_why(caplog):
@@ -94,5 +97,51 @@ def test_an_engine_that_cannot_be_loaded_says_why(caplog):
     if torch.cuda.is_available():
         pytest.skip("this machine may have an engine")
     caplog.set_level("INFO")
-    assert choose_estimator(ClipConfig(size=(96, 96)), "cuda:0").estimator == "lucas_kanade"
+    assert (
+        choose_estimator(ClipConfig(size=(96, 96)), "cuda:0", world=WorldInfo()).estimator
+        == "lucas_kanade"
+    )
     assert "cannot be used for 96x96 pixels" in caplog.text
+
+
+TWO = WorldInfo(rank=0, world_size=2)
+ON_ENGINE = ClipConfig(flow=FlowConfig(estimator="nvof"))
+
+
+def with_engine(monkeypatch, *problems):
+    """This rank's engine works unless `problems[0]` says why not; the others say the rest."""
+    here, *others = problems
+    monkeypatch.setattr(probe, "probe_engine", lambda _size, _device: (0 if here else -1, here))
+    monkeypatch.setattr(probe, "can_agree", lambda _world: True)
+    monkeypatch.setattr(
+        probe, "of_all_ranks", lambda found, _world: [found, *enumerate(others, start=1)]
+    )
+
+
+def test_the_engine_is_used_where_every_rank_has_one(monkeypatch):
+    with_engine(monkeypatch, "", "")
+    assert choose_estimator(ClipConfig(), "cuda:0", world=TWO) == FlowChoice(
+        estimator="nvof", sign=-1
+    )
+
+
+@pytest.mark.parametrize(
+    ("problems", "told"),
+    [(("", "no library"), "not on rank 1: no library"), (("no engine", ""), ": no engine")],
+)
+def test_ranks_estimate_alike_when_one_has_no_engine(monkeypatch, caplog, problems, told):
+    caplog.set_level("INFO")
+    with_engine(monkeypatch, *problems)
+    chosen = choose_estimator(ClipConfig(), "cuda:0", world=TWO)
+    assert chosen.estimator == "lucas_kanade"
+    assert f"flow is estimated by lucas_kanade{'' if told[0] == ':' else ': '}{told}" in caplog.text
+    with pytest.raises(ConfigError, match=r"no library|no engine"):
+        choose_estimator(ON_ENGINE, "cuda:0", world=TWO)
+
+
+def test_ranks_that_cannot_agree_do_not_use_the_engine_unless_asked(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(probe, "probe_engine", lambda _size, _device: (1, ""))
+    assert choose_estimator(ClipConfig(), "cuda:0", world=TWO).estimator == "lucas_kanade"
+    assert "no process group yet" in caplog.text
+    assert choose_estimator(ON_ENGINE, "cuda:0", world=TWO).estimator == "nvof"

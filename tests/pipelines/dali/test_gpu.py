@@ -1,6 +1,8 @@
 """The same promises on a GPU: decoded by NVDEC, resized, estimated and composed there."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -65,6 +67,85 @@ def test_a_batch_that_is_held_never_changes(root):
     with fs.build_loader(root, batch_size=2, clip=CLIP, decode="nvdec", **GPU) as loader:
         held = [(batch.clip, batch.clip.clone()) for batch in loader]
     assert all(torch.equal(clip, copy) for clip, copy in held)
+
+
+def test_what_dali_made_is_read_before_dali_makes_something_else_there(root):
+    """The planes are made of DALI's own memory, on a stream that may lag far behind the host."""
+    options = {"batch_size": 2, "clip": CLIP, "decode": "nvdec", "shuffle": False} | GPU
+    with fs.build_loader(root, **options) as loader:
+        expected = [batch.clip.cpu() for batch in loader]
+        lagging = []
+        batches = iter(loader)
+        for _ in expected:
+            torch.cuda._sleep(200_000_000)  # some 0.1 s, in which the graph goes on
+            lagging.append(next(batches).clip)
+        assert all(torch.equal(one.cpu(), two) for one, two in zip(lagging, expected, strict=True))
+
+
+def test_dalis_outputs_are_left_as_they_are(root, monkeypatch):
+    """Composing only reads DALI's buffers: the same output composed twice gives the same."""
+    from fmrgb_stream.pipelines.dali.planes import BatchMaker
+
+    make, seen = BatchMaker.make, []
+
+    def twice(self, batch, outputs):
+        before = {name: value.clone() for name, value in outputs.items()}
+        made = make(self, batch, outputs)
+        seen.append(all(torch.equal(outputs[name], before[name]) for name in before))
+        return made
+
+    monkeypatch.setattr(BatchMaker, "make", twice)
+    with fs.build_loader(root, batch_size=2, clip=CLIP, decode="nvdec", **GPU) as loader:
+        assert len(list(loader)) == len(seen)
+    assert all(seen)
+
+
+@pytest.mark.parametrize("estimator", ["auto", "lucas_kanade"])
+@pytest.mark.parametrize("length_rule", ["repeat_last", "zoom", "subsample_pad"])
+def test_a_batch_costs_no_host_round_trip(root, estimator, length_rule):
+    clip = fs.ClipConfig(
+        num_frames=4, size=(112, 112), flow=fs.FlowConfig(estimator=estimator),
+        length_rule=length_rule, extras=("mel_image", "waveform"),
+    )  # fmt: skip
+    options = {"batch_size": 2, "clip": clip, "decode": "nvdec", "shuffle": False} | GPU
+    with fs.build_loader(root, **options) as loader:
+        list(loader)  # constants and graph are made
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            num_batches = len(list(loader))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert num_batches == len(loader)
+
+
+def test_a_dead_context_is_told_and_no_sample_is_blamed(root):
+    """In a process of its own, which has lost its GPU afterwards."""
+    code = (
+        "import sys, torch, fmrgb_stream as fs\n"
+        "from fmrgb_stream.errors import DeviceError\n"
+        "x = fs.build_loader(sys.argv[1], batch_size=2, device='cuda:0', backend='dali',"
+        " decode='nvdec')\n"
+        "batches = iter(x); next(batches)\n"
+        "try:\n"
+        "    torch.zeros(4, device='cuda')[torch.tensor([9], device='cuda')]\n"
+        "    torch.cuda.synchronize()\n"
+        "except RuntimeError: pass\n"
+        "try:\n"
+        "    list(batches); list(x)\n"
+        "except (DeviceError, RuntimeError) as error: print(type(error).__name__)\n"
+        "print(len(x.stats()['quarantined']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    told = done.stdout.split()
+    assert told, done.stderr
+    assert told[0] in ("DeviceError", "AcceleratorError", "RuntimeError"), done.stdout
+    assert told[1] == "0", "no sample is in quarantine"
 
 
 def test_motion_is_estimated_by_the_engine_or_the_log_says_why_not(root, caplog):
