@@ -122,6 +122,10 @@ class EncodedSample:
     """The video member; a view on the bytes that were read, not a copy."""
     audio: memoryview | None
     """The audio member (FLAC, mono, but where `info.sound_zero_seconds` is set); likewise a view."""
+    flow: memoryview | None = None
+    """The packed flow video, when it was asked for: luma is the flow plane, frame for frame."""
+    matte: memoryview | None = None
+    """The matte, when it was asked for: luma is how much of each pixel counts, frame for frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,12 @@ class PackConfig:
     """Added to the face box on each side, in its larger side."""
     no_face: NoFaceRule = "reject"
     """What becomes of a sample without a face: not packed, packed whole, or its middle square."""
+    flow_video: str | None = None
+    """Folder of flow videos, one for each source and as many frames long: stored beside the picture,
+    for `flow.estimator="member"`."""
+    matte: str | None = None
+    """Folder of mattes, grey videos, white where the picture counts, one for each source and as many
+    frames long: stored beside the picture, which loaders multiply by it (`clip.matte`)."""
     audio_sample_rate: int = 16000
     """Hz, mono FLAC."""
     virtual_fps: float = 30.0

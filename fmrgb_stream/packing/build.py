@@ -13,11 +13,17 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import ManifestError, PackError, RejectedInput
+from fmrgb_stream.packing.companions import (
+    companion_folders,
+    with_companions,
+    without_companions,
+)
 from fmrgb_stream.packing.destination import (
     check_apart,
     claim,
@@ -32,7 +38,8 @@ from fmrgb_stream.packing.probing import probe_inputs
 from fmrgb_stream.packing.progress import Progress, SilentProgress
 from fmrgb_stream.packing.publish import BuiltShard, PackReport, nothing_left, publish
 from fmrgb_stream.packing.sources import Reject, SourceListing, list_source
-from fmrgb_stream.packing.transcode import Packed, Task, make_record, task_of
+from fmrgb_stream.packing.task import Task, task_of
+from fmrgb_stream.packing.transcode import Packed, make_record
 from fmrgb_stream.packing.trouble import machine_trouble, no_fault_of_input
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.manifest import ShardEntry
@@ -86,6 +93,8 @@ def pack(
         load_face_detector()  # told now, not for each file
     told = progress or SilentProgress()
     listing = list_source(source, parser=config.parser)
+    items, left_out = without_companions(listing.items, config)
+    listing = replace(listing, items=tuple(items), skipped=(*listing.skipped, *left_out))
     check_apart(source, target)
     try:
         with (
@@ -116,13 +125,17 @@ def _probe_and_plan(
     *,
     overwrite: bool,
 ) -> PackPlan:
-    inputs, rejects = probe_inputs(
-        listing.items,
+    probe = partial(
+        probe_inputs,
         config=config,
         pool=pool,
         cache_path=destination / ".pack" / "probes.jsonl",
         progress=progress,
     )
+    inputs, rejects = probe(listing.items)
+    if companion_folders(config):
+        inputs, misfits = with_companions(inputs, config, probe=probe)
+        rejects += misfits
     plan = make_plan(inputs, classes=listing.classes, config=config)
     plan = replace(plan, rejects=(*listing.rejects, *rejects, *plan.rejects))
     if not plan.shards:

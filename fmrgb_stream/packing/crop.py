@@ -135,14 +135,14 @@ def _look(stretch: Stretch, places: list[int], detect: FaceDetector) -> list[lis
     last, found = max(wanted), dict[int, list[FaceBox]]()
     for index, frame in stretch_frames(stretch):
         if index in wanted:
-            boxes = detect(_rgb(convert(frame), to_rgb))
+            boxes = detect(rgb_picture(convert(frame), to_rgb))
             found[index] = [box.scaled(whole_width / size[0]) for box in boxes]
         if index >= last:
             break
     return [found.get(int(stretch.shown[place]), []) for place in places]
 
 
-def _rgb(frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+def rgb_picture(frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] of an upright yuv420p frame."""
     picture = reformatter.reformat(
         frame,
@@ -176,7 +176,7 @@ class CropConverter:
         from PIL import Image
 
         x, y, side = self.squares_K3[place].tolist()
-        picture = Image.fromarray(_rgb(self.upright(frame), self._to_rgb))
+        picture = Image.fromarray(rgb_picture(self.upright(frame), self._to_rgb))
         left, top = max(0.0, x - side / 2), max(0.0, y - side / 2)
         box = (left, top, min(left + side, picture.width), min(top + side, picture.height))
         square = picture.resize((self.side, self.side), Image.Resampling.BICUBIC, box=box)

@@ -37,6 +37,7 @@ MAX_MISSING_FRACTION: Final = 0.1
 """More frames than this that the container announces and the codec does not give: rejected."""
 _SMPTE170M: Final = 6
 _LIMITED: Final = 1
+_FULL: Final = 2
 
 
 PlaceConverter: TypeAlias = "Callable[[int, VideoFrame], VideoFrame]"
@@ -73,8 +74,27 @@ def encode_proxy(
         PackError: the scratch folder cannot be written to.
     """
     width, height, convert = _converter(stretch, config, crop)
+    return encode_stretch(stretch, config, convert, size=(width, height), scratch=scratch)
+
+
+def encode_stretch(
+    stretch: Stretch,
+    config: PackConfig,
+    convert: PlaceConverter,
+    *,
+    size: tuple[int, int],
+    is_full_range: bool = False,
+    scratch: Path,
+) -> Proxy:
+    """Decode a stretch and encode what `convert` makes of it, of this (width, height).
+
+    Raises:
+        RejectedInput: the video cannot be decoded there; says at which second.
+        PackError: the scratch folder cannot be written to.
+    """
+    width, height = size
     target = scratch / "proxy.mp4"
-    encoder = _Encoder(target, stretch.fps, width, height, config)
+    encoder = _Encoder(target, stretch.fps, width, height, config, is_full_range=is_full_range)
     num_missing = 0
     try:
         for picture, is_missing in _fill_grid(stretch, convert):
@@ -138,7 +158,14 @@ class _Encoder:
     """Pictures in order -> an mp4 whose place k is shown at k/fps."""
 
     def __init__(
-        self, target: Path, fps: Fraction, width: int, height: int, config: PackConfig
+        self,
+        target: Path,
+        fps: Fraction,
+        width: int,
+        height: int,
+        config: PackConfig,
+        *,
+        is_full_range: bool,
     ) -> None:
         # bitexact: no library versions or dates in the file, so that equal input gives equal bytes.
         with no_fault_of_input():
@@ -154,7 +181,7 @@ class _Encoder:
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.thread_count = 1  # an encoder's output depends on the number of threads
         context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
-        context.color_range = _LIMITED
+        context.color_range = _FULL if is_full_range else _LIMITED
         self._time_base = 1 / fps
         self._num_frames = 0
         self._is_broken = False

@@ -14,49 +14,24 @@ import numpy as np
 
 from fmrgb_stream.clips.packets import packet_table
 from fmrgb_stream.clips.rates import frames_on_grid, true_times
-from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
+from fmrgb_stream.clips.streams import VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.audio import Sound, cut_sound
-from fmrgb_stream.packing.crop import find_crop
+from fmrgb_stream.packing.companion_video import encode_companion
+from fmrgb_stream.packing.crop import Crop, find_crop
 from fmrgb_stream.packing.describe import json_member
 from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.packing.extensions import video_extension
-from fmrgb_stream.packing.plan import PackPlan, PlannedSample, frame_times
-from fmrgb_stream.packing.proxy import Proxy, encode_proxy
-from fmrgb_stream.packing.sources import SourceItem
+from fmrgb_stream.packing.proxy import Proxy, encode_proxy, proxy_size
 from fmrgb_stream.packing.stretch import Stretch
+from fmrgb_stream.packing.task import Task
 from fmrgb_stream.packing.trouble import machine_trouble
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.writer import SampleRecord
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One sample to make; small enough to travel to another process."""
-
-    key: str
-    group: str
-    label: int | None
-    item: SourceItem
-    sha256: str
-    container_format: str
-    """FFmpeg's name of it."""
-    video: VideoProbe | None
-    """Without its ticks."""
-    audio: AudioProbe | None
-    times_seconds: NDArray[np.float64]
-    """float64 [F]: its source frames, the first one at 0."""
-    start_seconds: float
-    """Of its first frame, on the container's clock."""
-    offset_seconds: float
-    """Of its first frame, from the first frame of the input."""
-    duration_seconds: float
-    is_cut: bool
-    warnings: tuple[str, ...]
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,51 +40,6 @@ class Packed:
 
     record: SampleRecord
     warnings: tuple[str, ...]
-
-
-def task_of(
-    plan: PackPlan, sample: PlannedSample, *, classes: tuple[str, ...], config: PackConfig
-) -> Task:
-    """All that a process needs to make one sample."""
-    probed = plan.inputs[sample.input_index]
-    # One frame more than the sample's own, for when it ends.
-    times = frame_times(probed.probe, config, first=sample.first, end=sample.end + 1)
-    num_frames = sample.end - sample.first
-    video = probed.probe.video
-    label = probed.item.label
-    return Task(
-        key=sample.key,
-        group=sample.group,
-        label=None if label is None else classes.index(label),
-        item=probed.item,
-        sha256=probed.sha256,
-        container_format=probed.probe.format,
-        video=None if video is None else replace(video, ticks=None),
-        audio=probed.probe.audio,
-        times_seconds=times[:num_frames] - times[0],
-        start_seconds=probed.probe.start_seconds + float(times[0]),
-        offset_seconds=float(times[0]),
-        duration_seconds=_duration(probed.probe, times, num_frames, config),
-        is_cut=sample.is_cut,
-        warnings=probed.probe.warnings,
-    )
-
-
-def _duration(
-    probe: MediaProbe, times: NDArray[np.float64], num_frames: int, config: PackConfig
-) -> float:
-    """Of a sample whose frames, and the one after them if there is one, are at `times`."""
-    is_last = len(times) == num_frames
-    if probe.video is None:
-        rest = probe.duration_seconds - float(times[0])
-        return rest if is_last else num_frames / config.virtual_fps
-    if probe.video.is_constant_rate:
-        return num_frames / float(probe.video.fps)
-    # A frame is shown until the next one, but a gap at a cut is not handed from sample to sample.
-    own = float(times[num_frames - 1] - times[0]) + 1 / float(probe.video.fps)
-    if is_last:
-        return own
-    return min(float(times[-1] - times[0]), max(own, config.segment_seconds))
 
 
 def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
@@ -125,6 +55,10 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
     info = _empty_info(task)
     if task.video is not None and config.copy:
         info = _copy_video(task, info, files)
+        places = np.arange(info.num_frames, dtype=np.int64)
+        stretch = replace(_stretch(task, config), shown=places)
+        size = proxy_size(task.video, config)
+        files |= _companions(task, config, stretch, None, size=size, scratch=scratch)
     elif task.video is not None:
         stretch = _stretch(task, config)
         crop = find_crop(stretch, config)
@@ -132,6 +66,8 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
             info, more["crop"] = replace(info, crop=crop.rule), crop.as_json()
         proxy = encode_proxy(stretch, config, crop=crop, scratch=scratch)
         info = _proxy_video(task, info, stretch, proxy, files, warnings, config)
+        size = (proxy.width, proxy.height)
+        files |= _companions(task, config, stretch, crop, size=size, scratch=scratch)
     else:
         num_frames = len(task.times_seconds)
         info = replace(info, fps=config.virtual_fps, num_frames=num_frames)
@@ -193,6 +129,36 @@ def _stretch(task: Task, config: PackConfig) -> Stretch:
         shown=frames_on_grid(task.times_seconds, fps=fps, num_cells=num_places),
         fps=fps,
     )
+
+
+def _companions(
+    task: Task,
+    config: PackConfig,
+    own: Stretch,
+    crop: Crop | None,
+    *,
+    size: tuple[int, int],
+    scratch: Path,
+) -> dict[str, bytes]:
+    """Members by extension."""
+    files: dict[str, bytes] = {}
+    for companion in task.companions:
+        stretch = replace(
+            own,
+            path=companion.path,
+            video=companion.video,
+            times_seconds=companion.times_seconds,
+        )
+        proxy = encode_companion(
+            companion.kind, stretch, config, crop=crop, own=own, size=size, scratch=scratch
+        )
+        if proxy.num_missing:
+            raise RejectedInput(
+                f"its {companion.kind} video lacks {proxy.num_missing} frames that its container "
+                "announces"
+            )
+        files[f"{companion.kind}.mp4"] = proxy.mp4
+    return files
 
 
 def _proxy_video(

@@ -14,7 +14,12 @@ import numpy as np
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
 from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, Manifest, SplitEntry
-from fmrgb_stream.shards.members import audio_member, video_member
+from fmrgb_stream.shards.members import (
+    FLOW_EXTENSION,
+    MATTE_EXTENSION,
+    audio_member,
+    video_member,
+)
 from fmrgb_stream.storage import Store
 
 if TYPE_CHECKING:
@@ -66,9 +71,15 @@ class ShardReader:
         return self._row(*self._locate(sample_id))
 
     def read(
-        self, sample_id: int, *, with_video: bool = True, with_audio: bool = True
+        self,
+        sample_id: int,
+        *,
+        with_video: bool = True,
+        with_audio: bool = True,
+        with_flow: bool = False,
+        with_matte: bool = False,
     ) -> EncodedSample:
-        """A sample's info and members, read in one range.
+        """A sample's info and the members it has of those asked for, read in one range.
 
         Raises:
             ShardCorrupt: a member's checksum differs from the index.
@@ -79,7 +90,9 @@ class ShardReader:
         entry = self._shards[shard]
         video = video_member(info) if with_video else None
         audio = audio_member(info) if with_audio else None
-        wanted = [member for member in (video, audio) if member is not None]
+        flow = info.member(FLOW_EXTENSION) if with_flow else None
+        matte = info.member(MATTE_EXTENSION) if with_matte else None
+        wanted = [member for member in (video, audio, flow, matte) if member is not None]
         views: dict[str, memoryview] = {}
         if wanted:
             start = min(member.offset for member in wanted)
@@ -97,6 +110,8 @@ class ShardReader:
             info=info,
             video=None if video is None else views[video.extension],
             audio=None if audio is None else views[audio.extension],
+            flow=None if flow is None else views[flow.extension],
+            matte=None if matte is None else views[matte.extension],
         )
 
     def durations_by_shard(self) -> list[NDArray[np.float64]]:

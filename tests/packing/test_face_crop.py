@@ -1,9 +1,11 @@
 """`--crop face` with the real detector, on a drawn face whose way is known."""
 
 import importlib.util
+import io
 import json
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -96,6 +98,23 @@ def test_middle_box_lets_the_face_walk_through(source, tmp_path):
         "walks": "face-middle",
         "bars": "full",
     }
+
+
+def test_companion_is_cropped_like_the_picture(source, tmp_path):
+    """A matte that is white where the drawn face is stays white in the middle of the crop."""
+    mattes = np.zeros((len(LEFTS), 240, 320, 3), np.uint8)
+    for matte, left in zip(mattes, LEFTS, strict=True):
+        matte[TOP : TOP + SIZE, left : left + SIZE] = 255
+    write_media(tmp_path / "matte" / "walks.mp4", picture=Picture(mattes))
+    write_media(tmp_path / "matte" / "bars.mp4", picture=Picture(numbered_frames(20)))
+    config = replace(CONFIG, matte=str(tmp_path / "matte"))
+    pack(source, tmp_path / "out", config=config)
+    sample = walker(tmp_path / "out")
+    with av.open(io.BytesIO(sample.files["matte.mp4"])) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(video=0)]
+    side = sample.info.width
+    luma = np.stack(frames)[:, :side].astype(float)
+    assert luma[:, side // 4 : -side // 4, side // 4 : -side // 4].min() > 240
 
 
 def test_real_speech_is_cropped_to_its_speaker(real_clips, tmp_path):
