@@ -122,12 +122,9 @@ def _converter(
         width, height = proxy_size(stretch.video, config)
         convert = UprightConverter(stretch.video, width, height)
         return width, height, lambda _, frame: convert(frame)
-    whole = (nearest_even(side) for side in upright_size(stretch.video))
-    return (
-        crop.side,
-        crop.side,
-        CropConverter(UprightConverter(stretch.video, *whole), crop.squares_K3, crop.side),
-    )
+    width, height = (nearest_even(side) for side in upright_size(stretch.video))
+    whole = UprightConverter(stretch.video, width, height)
+    return crop.side, crop.side, CropConverter(whole, crop.squares_K3, crop.side)
 
 
 def _fill_grid(stretch: Stretch, convert: PlaceConverter) -> Iterator[tuple[VideoFrame, bool]]:

@@ -184,7 +184,7 @@ class RayPool:
 
 
 def _connect(ray: Any, address: str | None, num_workers: int | None) -> None:
-    quiet = {"include_dashboard": False} if address is None else {}
+    quiet: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     if address is None and not os.environ.get("RAY_ADDRESS"):
         # A cluster that lives as long as this command reports to nobody.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -12,7 +12,7 @@ import pytest
 import fmrgb_stream as fs
 from fmrgb_stream.config import FlowConfig, PackConfig
 from fmrgb_stream.errors import ConfigError, PackError
-from fmrgb_stream.packing import pack
+from fmrgb_stream.packing import pack, verify
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
 from tests.support.media import (
@@ -24,6 +24,7 @@ from tests.support.media import (
     write_media,
 )
 from tests.support.packed import all_bytes, packed_samples
+from tests.support.planted import first_file, rewrite
 
 WIDTH, HEIGHT, NUM_FRAMES = 128, 128, 48
 LEVEL = 120
@@ -137,8 +138,16 @@ def test_gray_plane_is_made_of_the_matted_picture(packed):
 
 
 def test_channel_statistics_are_those_of_matted_pictures(packed):
-    manifest = Manifest.load(Store(packed))
-    assert abs(manifest.channel_stats["red"].mean - LEVEL / 2 / 255) < 0.02
+    stats = Manifest.load(Store(packed)).channel_stats
+    assert abs(stats["red"].mean - LEVEL / 2 / 255) < 0.02
+
+
+def test_channel_statistics_of_flow_are_those_of_the_flow_video(packed):
+    """16 frames cannot be had 4 apart of 48: the clip shows 0, 4, .. 44, and the last one again."""
+    shown = np.minimum(4 * np.arange(16), 44)
+    stats = Manifest.load(Store(packed)).channel_stats["flow"]
+    assert abs(stats.mean - 4 * shown.mean() / 255) < 0.01
+    assert abs(stats.std - 4 * shown.std() / 255) < 0.01
 
 
 def test_matted_sample_goes_to_the_host_under_dali(packed):
@@ -195,6 +204,28 @@ def test_flow_video_beside_its_source_is_no_input_of_its_own(folders, tmp_path):
     assert set(packed_samples(tmp_path / "out")) == {"a"}
     (skipped,) = report.skipped
     assert (skipped.path, skipped.reason) == ("aflowoutput.mp4", "the flow video of a.mp4")
+
+
+def names_of_errors(root):
+    return [finding.check for finding in verify(root).findings if finding.severity == "error"]
+
+
+def test_verify_finds_nothing_in_a_dataset_with_companions(packed):
+    assert names_of_errors(packed) == []
+
+
+@pytest.mark.parametrize("extension", ["flow.mp4", "matte.mp4"])
+def test_verify_finds_a_companion_of_another_length(packed, tmp_path, extension):
+    root = shutil.copytree(packed, tmp_path / "dataset")
+    shorter = write(tmp_path / "shorter.mp4", gray_frames([9] * 47)).read_bytes()
+    rewrite(root, first_file(extension, lambda _: shorter))
+    assert names_of_errors(root) == ["companion"]
+
+
+def test_verify_finds_a_companion_that_is_noise(packed, tmp_path):
+    root = shutil.copytree(packed, tmp_path / "dataset")
+    rewrite(root, first_file("flow.mp4", lambda content: content[:200] + b"x" * 2000))
+    assert names_of_errors(root) == ["companion"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from fmrgb_stream.clips.media import picture_colors
 from fmrgb_stream.errors import DecodeError
 from fmrgb_stream.pipelines.cpu.files import pyav_frames
 from fmrgb_stream.sample import EncodedSample
@@ -41,13 +42,14 @@ class GrayVideoReader:
             place = place_of.pop(index, None)
             if place is None:
                 continue
+            _, is_full = picture_colors(frame)  # ours are; those of other makers may be limited
             gray = self._reformatter.reformat(
                 frame,
                 width=self._width,
                 height=self._height,
                 format="gray",
                 interpolation=_FILTER,
-                src_color_range=ColorRange.JPEG,
+                src_color_range=ColorRange.JPEG if is_full else ColorRange.MPEG,
                 dst_color_range=ColorRange.JPEG,
                 threads=1,
             )
