@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from fmrgb_stream.clips.streams import VideoProbe
 from fmrgb_stream.config import PackConfig
+from fmrgb_stream.errors import SourceError
 from fmrgb_stream.packing.plan import Companion, ProbedInput
 from fmrgb_stream.packing.sources import MEDIA_EXTENSIONS, Reject, SourceItem
 from fmrgb_stream.packing.stretch import upright_size
@@ -40,9 +41,22 @@ class FoundCompanion:
 
 
 def companion_folders(config: PackConfig) -> dict[CompanionKind, Path]:
-    """The folders that the settings name."""
+    """The folders that the settings name.
+
+    Raises:
+        SourceError: there is no such folder.
+    """
     named: dict[CompanionKind, str | None] = {"flow": config.flow_video, "matte": config.matte}
-    return {kind: Path(name).expanduser().absolute() for kind, name in named.items() if name}
+    folders: dict[CompanionKind, Path] = {
+        kind: Path(name).expanduser().absolute() for kind, name in named.items() if name
+    }
+    for kind, folder in folders.items():
+        if not folder.is_dir():
+            raise SourceError(
+                f"{folder} is not a folder; name the one that holds the {kind} videos, each called "
+                "like its source"
+            )
+    return folders
 
 
 def find_companion(folder: Path, item: SourceItem, kind: CompanionKind) -> Path | None:
@@ -104,6 +118,7 @@ def with_companions(
                 problems[number] = f"no {kind} video of it in {folder}; looked for {names}"
             else:
                 wanted[number, kind] = SourceItem(path=path, relative=path.name)
+    problems |= _ambiguous(wanted, inputs)
     found, unreadable = probe(list(dict.fromkeys(wanted.values())))
     reasons = {reject.path: reject.reason for reject in unreadable}
     by_path = {companion.item.path: companion for companion in found}
@@ -134,6 +149,21 @@ def with_companions(
         for number, reason in sorted(problems.items())
     ]
     return kept, rejects
+
+
+def _ambiguous(
+    wanted: Mapping[tuple[int, CompanionKind], SourceItem], inputs: Sequence[ProbedInput]
+) -> dict[int, str]:
+    """Inputs that would share a companion with another file of their name."""
+    sources: dict[Path, set[str]] = {}
+    for (number, _), item in wanted.items():
+        sources.setdefault(item.path, set()).add(str(inputs[number].item.path))
+    return {
+        number: f"{item.path} could go with {len(sources[item.path])} sources of that name; lay "
+        f"out the {kind} videos in folders like the sources"
+        for (number, kind), item in wanted.items()
+        if len(sources[item.path]) > 1
+    }
 
 
 def _misfit(probed: ProbedInput, companion: ProbedInput) -> str:

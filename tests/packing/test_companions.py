@@ -11,7 +11,7 @@ import pytest
 
 import fmrgb_stream as fs
 from fmrgb_stream.config import FlowConfig, PackConfig
-from fmrgb_stream.errors import ConfigError, PackError
+from fmrgb_stream.errors import ConfigError, PackError, SourceError
 from fmrgb_stream.packing import pack, verify
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
@@ -171,6 +171,16 @@ def test_matted_sample_goes_to_the_host_under_dali(packed):
     assert not why_not_dali(replace(sample, matte=None), np.array([0]), settings).reason
 
 
+def test_dali_delivers_matted_pictures_and_says_who_decoded_them(folders, tmp_path, caplog):
+    pytest.importorskip("nvidia.dali")
+    config = replace(CONFIG, codec="vp9", matte=str(folders / "matte"))
+    pack(folders / "in", tmp_path / "out", config=config)
+    planes, _ = clip_of(tmp_path / "out", replace(CLIP, channels="rgb"), backend="dali")
+    assert planes[:, :, :, :30].max() <= 2
+    assert np.abs(planes[:, :, :, 34:] - LEVEL).max() <= 4
+    assert "decoded on the host, not by DALI: its picture is multiplied by a matte" in caplog.text
+
+
 def test_members_are_in_the_index_and_in_the_tar(packed):
     (sample,) = packed_samples(packed).values()
     assert set(sample.files) == {"mp4", "flac", "json", "flow.mp4", "matte.mp4"}
@@ -254,6 +264,25 @@ def test_input_whose_flow_does_not_fit_is_rejected_with_the_reason(
     assert reject.path == "b.mp4"
     assert re.search(reason, reject.reason), reject.reason
     assert report.num_packed == 1
+
+
+def test_flow_that_could_go_with_two_sources_goes_with_none(folders, tmp_path):
+    for folder in ("x", "y"):
+        shutil.copytree(folders / "in", tmp_path / "in" / folder)
+    write(tmp_path / "in" / "z" / "b.mp4", numbered_frames(6, width=WIDTH, height=HEIGHT))
+    shutil.copytree(folders / "flow", tmp_path / "flow")
+    write(tmp_path / "flow" / "z" / "b.mp4", gray_frames([9] * 6))
+    config = replace(CONFIG, flow_video=str(tmp_path / "flow"))
+    report = pack(tmp_path / "in", tmp_path / "out", config=config)
+    assert [reject.path for reject in report.rejects] == ["x/a.mp4", "y/a.mp4"]
+    assert "could go with 2 sources" in report.rejects[0].reason
+    assert report.num_packed == 1
+
+
+def test_folder_that_is_not_there_is_told_at_once(folders, tmp_path):
+    config = replace(CONFIG, matte=str(tmp_path / "nowhere"))
+    with pytest.raises(SourceError, match=r"nowhere is not a folder.*matte"):
+        pack(folders / "in", tmp_path / "out", config=config)
 
 
 def test_member_of_a_dataset_without_flow_videos_is_refused(folders, tmp_path):
