@@ -4,11 +4,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.throughput import corpus
 from benchmarks.throughput.child import Job, Window, measure
 from benchmarks.throughput.content import compare
 from benchmarks.throughput.contract import BenchBatch, BenchClip
@@ -17,6 +19,7 @@ from benchmarks.throughput.entrants import FLOOR, LIMIT, OURS, SPARSE_LIMIT, all
 from benchmarks.throughput.goals import goals
 from benchmarks.throughput.harness import Memory, Plan, run_variant
 from benchmarks.throughput.limit import jobs_of
+from benchmarks.throughput.media_files import write_mp4
 from benchmarks.throughput.process_tree import kill_session, tree_cpu_seconds, tree_usage
 from benchmarks.throughput.reference import References, make_references
 from benchmarks.throughput.report import write
@@ -116,6 +119,22 @@ def test_corpus_that_is_there_is_not_made_again(data):
     again = make_corpus(SETTINGS, data.sources.parents[1], Silent().tell)
     assert again == data
     assert {path: path.stat().st_mtime_ns for path in data.sources.iterdir()} == before
+
+
+def test_real_clips_that_are_fewer_than_asked_for_are_counted(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    rng = np.random.default_rng(0)
+    write_mp4(
+        tmp_path / "real" / "one.mp4",
+        [np.full((64, 96, 3), k % 256, np.uint8) for k in range(320)],
+        0.1 * rng.standard_normal((2, 16000 * 320 // 25)).astype(np.float32),
+        fps=Fraction(25),
+        sample_rate=16000,
+    )
+    monkeypatch.setattr(corpus, "CLIPS_FOLDER", tmp_path / "real")
+    made = make_corpus(CorpusSettings(name="clips"), tmp_path / "made", Silent().tell)
+    assert made is not None
+    assert made.num_samples == len(list(made.sources.iterdir())) == 8
 
 
 def test_ours_and_the_limits_make_the_reference_clips(variant):

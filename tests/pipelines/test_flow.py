@@ -100,6 +100,24 @@ def test_quartered_frames_give_the_flow_of_whole_frames(shift, size):
     assert np.median(np.abs(found - expected)) < 0.15 / 16
 
 
+def area_weights(length, shrunk):
+    """float64 [shrunk, length]: how much of each pixel lies in each of the larger ones."""
+    edges = np.linspace(0, length, shrunk + 1)
+    starts, stops = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(length)
+    covered = np.minimum(stops, pixels + 1) - np.maximum(starts, pixels)
+    return np.maximum(covered, 0) * shrunk / length
+
+
+@pytest.mark.parametrize("size", [(112, 112), (112, 64), (113, 90)])
+def test_frames_are_rounded_only_once_on_their_way_to_the_estimator(size):
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 3, *size)).astype(np.uint8)
+    reader = FlowReader("dis", size=size)
+    rows, columns = (area_weights(*pair) for pair in zip(size, reader.field_size, strict=True))
+    luma = np.tensordot([0.299, 0.587, 0.114], rgb.astype(np.float64), 1)
+    assert np.abs(reader.gray(rgb) - rows @ luma @ columns.T).max() < 0.501
+
+
 def test_bytes_of_the_magnitude_plane_are_its_values_rounded():
     pair = texture_pair((-4, 3))
     values = magnitude_plane(pair, np.float32)

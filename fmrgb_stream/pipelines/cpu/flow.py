@@ -10,13 +10,13 @@ that of DIS on whole frames by more than 0.9 (tests/pipelines/test_flow.py).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 
-from fmrgb_stream.channels import FLOW, FLOW_U, FULL_SCALE
+from fmrgb_stream.channels import FLOW, FLOW_U, FULL_SCALE, LUMA_WEIGHTS
 from fmrgb_stream.pipelines.cpu.order import CpuFlowEstimator
 from fmrgb_stream.pipelines.flow_planes import STILL_VALUES, quantise_flow_plane
 
@@ -54,19 +54,26 @@ class FlowReader:
 
     def gray(self, rgb_3NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [N, h, w]: frames as the estimator sees them. Planes contiguous in N, H, W."""
-        height, width = self.field_size
-        if (height, width) == (self._height, self._width):
+        size = self.field_size
+        if size == (self._height, self._width):
             return gray_frames(rgb_3NHW)
         num_frames = rgb_3NHW.shape[1]
+        luma_NHW = _luma(rgb_3NHW)
+        small_NHW = np.empty((num_frames, *size), np.float32)
         if self._height % DIS_SHRINKS_BY or self._width % DIS_SHRINKS_BY:
-            frames = [[_area_resized(x, (height, width)) for x in plane] for plane in rgb_3NHW]
-            return gray_frames(np.array(frames))
-        # A mean of 2 x 2 pixels never reaches into the next frame; OpenCV does it in vectors, which
-        # it does not for 4 x 4.
-        planes = [plane.reshape(num_frames * self._height, self._width) for plane in rgb_3NHW]
-        for rows, columns in ((2 * height, 2 * width), (height, width)):
-            planes = [_area_resized(x, (num_frames * rows, columns)) for x in planes]
-        return _gray(planes).reshape(num_frames, height, width)
+            for frame_HW, small_HW in zip(luma_NHW, small_NHW, strict=True):
+                cv2.resize(frame_HW, size[::-1], dst=small_HW, interpolation=cv2.INTER_AREA)
+        else:
+            # A mean of 2 x 2 pixels never reaches into the next frame; OpenCV does it in vectors,
+            # which it does not for 4 x 4.
+            tall_HW = luma_NHW.reshape(-1, self._width)
+            for shrunk_by in (2, 4):
+                rows, columns = num_frames * self._height // shrunk_by, self._width // shrunk_by
+                tall_HW = _area_resized(tall_HW, (rows, columns))
+            small_NHW = tall_HW.reshape(small_NHW.shape)
+        # Rounded once: flat patches fit anywhere, and more noise sends them further astray.
+        rounded = cv2.convertScaleAbs(small_NHW.reshape(-1, size[1]))
+        return np.asarray(rounded, np.uint8).reshape(small_NHW.shape)
 
     def write_planes(
         self,
@@ -124,11 +131,18 @@ def gray_frames(rgb_3NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, H, W]: 0.299 R + 0.587 G + 0.114 B, rounded (BT.601 luma on full-range RGB)."""
     num_frames, height, width = rgb_3NHW.shape[1:]
     planes = [plane.reshape(num_frames * height, width) for plane in rgb_3NHW]
-    return _gray(planes).reshape(num_frames, height, width)
+    gray_HW = cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2GRAY)
+    return np.asarray(gray_HW, np.uint8).reshape(num_frames, height, width)
 
 
-def _gray(planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(cv2.merge(planes), cv2.COLOR_RGB2GRAY), np.uint8)
+def _luma(rgb_3NHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 [N, H, W]: as `gray_frames`, not rounded."""
+    num_frames, height, width = rgb_3NHW.shape[1:]
+    red, green, blue = (plane.reshape(num_frames * height, width) for plane in rgb_3NHW)
+    r, g, b = LUMA_WEIGHTS
+    luma_HW = cv2.addWeighted(red, r, green, g, 0, dtype=cv2.CV_32F)
+    luma_HW = cv2.addWeighted(luma_HW, 1, blue, b, 0, dtype=cv2.CV_32F)
+    return np.asarray(luma_HW, np.float32).reshape(num_frames, height, width)
 
 
 def _magnitudes(flow_N2HW: NDArray[np.float32], stretch: float) -> NDArray[np.float32]:
@@ -140,8 +154,8 @@ def _magnitudes(flow_N2HW: NDArray[np.float32], stretch: float) -> NDArray[np.fl
     return np.sqrt(u_NHW * u_NHW + v_NHW * v_NHW)
 
 
-def _area_resized(picture_HW: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(picture_HW, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+def _area_resized(picture_HW: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(picture_HW, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _padded(gray_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
