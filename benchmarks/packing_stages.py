@@ -16,7 +16,8 @@ from fmrgb_stream.packing.plan import ProbedInput, make_plan
 from fmrgb_stream.packing.probing import ProbeJob, probe_file
 from fmrgb_stream.packing.sources import list_source
 from fmrgb_stream.packing.statistics import measure_channels
-from fmrgb_stream.packing.transcode import make_record, task_of
+from fmrgb_stream.packing.task import task_of
+from fmrgb_stream.packing.transcode import make_record
 from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.shards import Manifest, SplitEntry
 from fmrgb_stream.shards.writer import ShardWriter

@@ -95,6 +95,10 @@ class SampleInfo:
     """Where t = 0 lies on the clock of the file that holds the sound, when that sound has yet to be
     cut, mixed to mono and brought to `audio_sample_rate`; None for a mono member that begins there."""
 
+    crop: str | None = None
+    """What the packer cut out of the source's picture: `face-tracked`, `face-middle` or `center`, a
+    square; `full` where a face was looked for and nothing cut off; None where none was looked for."""
+
     def times_seconds(self) -> FloatArray:
         """Presentation time of every frame, float64 [F], the first one at 0."""
         if self.frame_times_seconds is not None:
@@ -118,6 +122,10 @@ class EncodedSample:
     """The video member; a view on the bytes that were read, not a copy."""
     audio: memoryview | None
     """The audio member (FLAC, mono, but where `info.sound_zero_seconds` is set); likewise a view."""
+    flow: memoryview | None = None
+    """The packed flow video, when it was asked for: luma is the flow plane, frame for frame."""
+    matte: memoryview | None = None
+    """The matte, when it was asked for: luma is how much of each pixel counts, frame for frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

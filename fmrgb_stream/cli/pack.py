@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -53,19 +54,21 @@ def run(arguments: Namespace) -> int:
     from fmrgb_stream.packing.workers import start_server
 
     config = config_from_flags(arguments, PackConfig)
-    if (config.num_workers or usable_cores()) > 1:
+    if config.executor == "local" and (config.num_workers or usable_cores()) > 1:
         start_server()  # it loads its libraries while this process loads the same
     from fmrgb_stream.packing import pack
     from fmrgb_stream.packing.progress import make_progress
 
-    report = pack(
-        arguments.source,
-        arguments.destination,
-        config=config,
-        overwrite=arguments.overwrite,
-        staging=arguments.staging,
-        progress=make_progress(silent=arguments.json),
-    )
+    # Ray tells of lost nodes on stdout, which is the report's.
+    with contextlib.redirect_stdout(sys.stderr):
+        report = pack(
+            arguments.source,
+            arguments.destination,
+            config=config,
+            overwrite=arguments.overwrite,
+            staging=arguments.staging,
+            progress=make_progress(silent=arguments.json),
+        )
     if arguments.json:
         sys.stdout.write(json.dumps(_as_json(report)) + "\n")
     else:

@@ -30,11 +30,17 @@ class SampleSource:
         self._seed = seed
         self._with_video = needs_picture(clip.planes)
         self._with_audio = clip.needs_audio
+        self._with_flow = clip.needs_flow and clip.flow.estimator == "member"
+        self._with_matte = self._with_video and clip.matte
 
     def fetch(self, task: ClipTask) -> PlannedClip:
         """Read the task's sample and plan its clip (see `ClipSource.fetch`)."""
         sample = self._reader.read(
-            task.sample_id, with_video=self._with_video, with_audio=self._with_audio
+            task.sample_id,
+            with_video=self._with_video,
+            with_audio=self._with_audio,
+            with_flow=self._with_flow,
+            with_matte=self._with_matte,
         )
         plan = plan_clip(
             sample.info,

@@ -25,7 +25,8 @@ class FlowConfig:
 
     estimator: FlowEstimator = "auto"
     """`auto` is `dis` on the CPU pipeline; with DALI `nvof` where the GPU's engine takes the clip's size,
-    else `lucas_kanade`. The batch says which one was used."""
+    else `lucas_kanade`. `member` reads the flow video that was packed beside the picture (CPU pipeline).
+    The batch says which one was used."""
     mode: FlowMode = "magnitude"
     """`uv` gives two planes, flow_u and flow_v, in place of flow."""
     max_pixels: float = 16.0
@@ -128,6 +129,8 @@ class ClipConfig:
     fraction: float = 1.0
     """Use only this leading part of every sample's strided frames."""
     dtype: ClipDtype = "uint8"
+    matte: bool = True
+    """Multiply the picture of samples that have a matte by it, before any plane is made of it."""
     flow: FlowConfig = field(default_factory=FlowConfig)
     mel: MelConfig = field(default_factory=MelConfig)
     extras: tuple[ClipExtra, ...] = ()
@@ -147,6 +150,8 @@ class ClipConfig:
             check_positive(f"clip.{name}", getattr(self, name))
         if len(self.size) != 2 or not all(8 <= side <= 2048 for side in self.size):
             raise ConfigError(f"clip.size={self.size} must be (height, width), each in 8..2048")
+        if self.flow.estimator == "member" and self.flow.mode == "uv":
+            raise ConfigError("flow.estimator='member' has one plane; flow.mode='uv' needs two")
         if self.num_frames > 4096:
             raise ConfigError(f"clip.num_frames={self.num_frames} exceeds 4096")
         if self.fraction > 1:

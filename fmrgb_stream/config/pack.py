@@ -21,6 +21,10 @@ EncoderPreset = Literal[
 ]  # fmt: skip
 """x264's presets, from quick and large to slow and small."""
 ProxyCodec = Literal["h264", "vp9"]
+CropRule = Literal["none", "face"]
+CropBox = Literal["tracked", "middle"]
+NoFaceRule = Literal["reject", "full", "center"]
+PackExecutor = Literal["local", "ray"]
 MAX_CRF: Final[Mapping[ProxyCodec, int]] = MappingProxyType({"h264": 51, "vp9": 63})
 
 SPLIT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -33,7 +37,10 @@ def _default_splits() -> Mapping[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackConfig:
-    """How a folder of videos becomes shards. Everything here but `num_workers` shapes the bytes."""
+    """How a folder of videos becomes shards.
+
+    Everything here but `num_workers`, `executor` and `address` shapes the bytes.
+    """
 
     parser: SourceParser = "auto"
     """How labels and groups are found; see packing/sources.py."""
@@ -55,6 +62,20 @@ class PackConfig:
     """The codec's constant quality, 0..51 (h264) or 0..63 (vp9); lower is better and larger."""
     preset: EncoderPreset = "veryfast"
     """The encoder's speed, by x264's names: slower ones make smaller files."""
+    crop: CropRule = "none"
+    """`face`: store a square around one face of each sample, at most `short_side` large."""
+    crop_box: CropBox = "tracked"
+    """`tracked` follows the face smoothly; `middle` keeps the box of the sample's middle frame."""
+    crop_margin: float = 0.25
+    """Added to the face box on each side, in its larger side."""
+    no_face: NoFaceRule = "reject"
+    """What becomes of a sample without a face: not packed, packed whole, or its middle square."""
+    flow_video: str | None = None
+    """Folder of flow videos, one for each source and as many frames long: stored beside the picture,
+    for `flow.estimator="member"`."""
+    matte: str | None = None
+    """Folder of mattes, grey videos, white where the picture counts, one for each source and as many
+    frames long: stored beside the picture, which loaders multiply by it (`clip.matte`)."""
     audio_sample_rate: int = 16000
     """Hz, mono FLAC."""
     virtual_fps: float = 30.0
@@ -71,13 +92,23 @@ class PackConfig:
     stats_samples: int = 2048
     """Clips of the train split that the channel statistics are taken from, at most."""
     num_workers: int | None = None
-    """Processes; None is one a usable core. Does not change the output."""
+    """Processes; None is one a usable core, of all nodes with `ray`. Does not change the output."""
+    executor: PackExecutor = "local"
+    """`local`: processes of this machine. `ray`: tasks of a Ray cluster, whose nodes must all see
+    source and destination under the same paths. Does not change the output."""
+    address: str | None = None
+    """`ray` only: of the cluster, e.g. 10.0.0.1:6379, or `auto` for the one this machine is a node
+    of; None asks RAY_ADDRESS, and starts a cluster of this machine alone where that is not set."""
 
     def __post_init__(self) -> None:
         """Check every field."""
         check_choice("parser", self.parser, SourceParser)
         check_choice("preset", self.preset, EncoderPreset)
         check_choice("codec", self.codec, ProxyCodec)
+        check_choice("executor", self.executor, PackExecutor)
+        check_choice("crop", self.crop, CropRule)
+        check_choice("crop_box", self.crop_box, CropBox)
+        check_choice("no_face", self.no_face, NoFaceRule)
         for name in ("short_side", "mag", "gop_frames", "audio_sample_rate", "samples_per_shard",
                      "max_pixels", "num_workers", "stats_samples"):  # fmt: skip
             check_count(name, getattr(self, name))
@@ -90,8 +121,16 @@ class PackConfig:
             )
         if self.short_side < 16:
             raise ConfigError(f"short_side={self.short_side} must be at least 16")
+        if not 0 <= self.crop_margin <= 4:
+            raise ConfigError(f"crop_margin={self.crop_margin!r} must lie in 0..4")
+        if self.copy and self.crop != "none":
+            raise ConfigError("copy=True stores the source as it is; crop cannot apply")
         if self.copy and (self.mag is not None or self.fps is not None):
             raise ConfigError("copy=True stores the source as it is; mag and fps cannot apply")
+        if self.address is not None and self.executor != "ray":
+            raise ConfigError(
+                f"address={self.address!r} is of a Ray cluster: it goes with executor='ray'"
+            )
         self._check_splits()
 
     def _check_splits(self) -> None:

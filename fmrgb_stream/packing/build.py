@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from fmrgb_stream.config import PackConfig
-from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ManifestError, PackError, RejectedInput
 from fmrgb_stream.packing.bucket import pack_to_bucket, staging_folder
+from fmrgb_stream.packing.companions import (
+    companion_folders,
+    with_companions,
+    without_companions,
+)
 from fmrgb_stream.packing.destination import (
     check_apart,
     claim,
@@ -27,14 +32,16 @@ from fmrgb_stream.packing.destination import (
     locked,
     scratch_root,
 )
+from fmrgb_stream.packing.faces import load_face_detector
 from fmrgb_stream.packing.plan import PackPlan, PlannedShard, make_plan
+from fmrgb_stream.packing.pools import JobPool, open_pool
 from fmrgb_stream.packing.probing import probe_inputs
 from fmrgb_stream.packing.progress import Progress, SilentProgress
 from fmrgb_stream.packing.publish import BuiltShard, PackReport, nothing_left, publish
 from fmrgb_stream.packing.sources import Reject, SourceListing, list_source
-from fmrgb_stream.packing.transcode import Packed, Task, make_record, task_of
+from fmrgb_stream.packing.task import Task, task_of
+from fmrgb_stream.packing.transcode import Packed, make_record
 from fmrgb_stream.packing.trouble import machine_trouble, no_fault_of_input
-from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.manifest import ShardEntry
 from fmrgb_stream.shards.writer import ShardWriter, finished_shard
@@ -81,7 +88,8 @@ def pack(
         SourceError: the source holds nothing usable, or its table is wrong.
         StorageError: the bucket cannot be read or written.
         PackError: the destination cannot be used, a process died, the disk is full (or the machine
-            failed in another way), or no input could be packed.
+            failed in another way), no Ray cluster answers, or no input could be packed.
+        MissingExtraError: the settings need a library that is not installed.
         KeyboardInterrupt: stopped by the user; what is finished is kept.
     """
     started = time.monotonic()
@@ -97,13 +105,17 @@ def pack(
             progress=told,
         )
     target = location.folder
+    if config.crop == "face":
+        load_face_detector()  # told now, not for each file
     listing = list_source(source, parser=config.parser)
+    items, left_out = without_companions(listing.items, config)
+    listing = replace(listing, items=tuple(items), skipped=(*listing.skipped, *left_out))
     check_apart(source, target)
     try:
         with (
             no_fault_of_input(),
             locked(target),
-            WorkerPool(config.num_workers or usable_cores()) as pool,
+            open_pool(config, source=source, destination=target) as pool,
         ):
             plan = _probe_and_plan(listing, target, config, pool, told, overwrite=overwrite)
             built = _build_shards(plan, listing, target, config, pool, told)
@@ -123,18 +135,22 @@ def _probe_and_plan(
     listing: SourceListing,
     destination: Path,
     config: PackConfig,
-    pool: WorkerPool,
+    pool: JobPool,
     progress: Progress,
     *,
     overwrite: bool,
 ) -> PackPlan:
-    inputs, rejects = probe_inputs(
-        listing.items,
+    probe = partial(
+        probe_inputs,
         config=config,
         pool=pool,
         cache_path=destination / ".pack" / "probes.jsonl",
         progress=progress,
     )
+    inputs, rejects = probe(listing.items)
+    if companion_folders(config):
+        inputs, misfits = with_companions(inputs, config, probe=probe)
+        rejects += misfits
     plan = make_plan(inputs, classes=listing.classes, config=config)
     plan = replace(plan, rejects=(*listing.rejects, *rejects, *plan.rejects))
     if not plan.shards:
@@ -148,7 +164,7 @@ def _build_shards(
     listing: SourceListing,
     destination: Path,
     config: PackConfig,
-    pool: WorkerPool,
+    pool: JobPool,
     progress: Progress,
 ) -> list[BuiltShard]:
     """Every shard of the plan, in its order; those that are finished already are kept."""
@@ -182,7 +198,7 @@ def _pack_one(job: _Job) -> Packed | Reject:
     """
     task = job.task
     where = f" (from {task.offset_seconds:.2f} s)" if task.is_cut else ""
-    scratch = job.scratch / str(os.getpid())
+    scratch = job.scratch / f"{socket.gethostname()}-{os.getpid()}"
     with no_fault_of_input():
         scratch.mkdir(exist_ok=True)
     try:

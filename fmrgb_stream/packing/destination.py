@@ -179,7 +179,7 @@ def scratch_root(destination: Path) -> Path:
     """An empty folder for files in the making."""
     scratch = destination / WORK_FOLDER / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    scratch.mkdir(parents=True, exist_ok=True)
     return scratch
 
 

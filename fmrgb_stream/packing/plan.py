@@ -9,12 +9,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from fmrgb_stream.clips.rates import segment_bounds
-from fmrgb_stream.clips.streams import MediaProbe
+from fmrgb_stream.clips.streams import MediaProbe, VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.groups import group_inputs
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NOT_SHAPING: Final = ("num_workers", "executor", "address")
+"""Settings that say who packs, which changes no byte."""
+
+_OF_COMPANIONS: Final = ("flow_video", "matte")
+_OF_CROP: Final = ("crop", "crop_box", "crop_margin", "no_face")
+"""Noted where they are used, so that datasets of before they were there stay what they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A video that goes with an input frame by frame."""
+
+    kind: str
+    """`flow` or `matte`."""
+    path: Path
+    sha256: str
+    video: VideoProbe
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedInput:
     """One usable input."""
@@ -33,6 +53,7 @@ class ProbedInput:
     probe: MediaProbe
     sha256: str
     """Of the file's content."""
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +99,14 @@ class PackPlan:
 
 def config_values(config: PackConfig) -> dict[str, Any]:
     """The settings that shape the output, as plain JSON values."""
+    off = NOT_SHAPING if config.crop != "none" else (*NOT_SHAPING, *_OF_CROP)
     values = {
         field.name: getattr(config, field.name)
         for field in fields(config)
-        if field.name not in ("num_workers", "splits")
+        if field.name not in (*off, *_OF_COMPANIONS, "splits")
     }
+    # Where companions lie changes nothing, and what they hold is in the plan.
+    values |= {name: True for name in _OF_COMPANIONS if getattr(config, name) is not None}
     return {**values, "splits": dict(config.splits)}
 
 
@@ -208,8 +232,9 @@ def _shards(
             [*asdict(s).values(), inputs[s.input_index].sha256, _labels(inputs[s.input_index].item)]
             for s in chosen
         ]
-        for row in described:
+        for row, sample in zip(described, chosen, strict=True):
             row[2] = ""  # the input's number: other inputs may come and go
+            row += [[c.kind, c.sha256] for c in inputs[sample.input_index].companions]
         yield PlannedShard(
             path=f"{split}/shard-{number:06d}.tar",
             split=split,

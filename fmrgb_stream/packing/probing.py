@@ -14,11 +14,11 @@ from fmrgb_stream.clips.probe import probe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.plan import ProbedInput
+from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.packing.probe_cache import ProbeCache, ProbeResult
 from fmrgb_stream.packing.progress import Progress
 from fmrgb_stream.packing.sources import Reject, SourceItem
 from fmrgb_stream.packing.trouble import chain, machine_trouble
-from fmrgb_stream.packing.workers import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def probe_inputs(
     items: Sequence[SourceItem],
     *,
     config: PackConfig,
-    pool: WorkerPool,
+    pool: JobPool,
     cache_path: Path,
     progress: Progress,
 ) -> tuple[list[ProbedInput], list[Reject]]:

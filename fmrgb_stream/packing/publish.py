@@ -11,9 +11,9 @@ from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import PackError
 from fmrgb_stream.packing.destination import REJECTS_NAME, remove_stale
 from fmrgb_stream.packing.plan import PackPlan, config_values, plan_values
+from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.packing.sources import Reject, SourceListing
 from fmrgb_stream.packing.statistics import publish_statistics
-from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.shards.manifest import Manifest, ShardEntry, SplitEntry
 from fmrgb_stream.shards.writer import write_atomic
 
@@ -76,7 +76,7 @@ def publish(
     destination: Path,
     config: PackConfig,
     built: Sequence[BuiltShard],
-    pool: WorkerPool,
+    pool: JobPool,
 ) -> PackReport:
     """Write rejects.jsonl and, last, manifest.json: first without, then with statistics."""
     rejects = (*plan.rejects, *(reject for shard in built for reject in shard.rejects))

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fmrgb_stream.channels import FULL_SCALE
-from fmrgb_stream.config import ClipConfig, PackConfig, check_count
+from fmrgb_stream.config import ClipConfig, FlowConfig, PackConfig, check_count
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.packing.pools import JobPool
 from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, ChannelStats, Manifest, SplitEntry
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PLANES: Final = ("red", "green", "blue", "gray", "flow", "mel")
 CLIP: Final = ClipConfig(channels=PLANES, window="centre")
+CLIP_WITH_FLOW: Final = replace(CLIP, flow=FlowConfig(estimator="member"))
+"""Of a dataset whose flow was packed."""
 CLIPS_A_JOB: Final = 8
 
 
@@ -64,11 +67,12 @@ class _Job:
     shard: SplitEntry
     """The split, as if this shard were all of it."""
     samples: range
+    clip: ClipConfig
     audio_sample_rate: int
 
 
 def measure_channels(
-    root: str | os.PathLike[str], manifest: Manifest, *, max_clips: int, pool: WorkerPool
+    root: str | os.PathLike[str], manifest: Manifest, *, max_clips: int, pool: JobPool
 ) -> tuple[dict[str, ChannelStats], int]:
     """(statistics by plane, clips measured) over the first clips of the train split.
 
@@ -130,7 +134,7 @@ def recompute_statistics(
 
 
 def publish_statistics(
-    root: Path, manifest: Manifest, *, max_clips: int, pool: WorkerPool
+    root: Path, manifest: Manifest, *, max_clips: int, pool: JobPool
 ) -> Manifest:
     """Write manifest.json: first without, then with statistics of its train split.
 
@@ -159,6 +163,7 @@ def _jobs(root: str | os.PathLike[str], manifest: Manifest, max_clips: int) -> I
                 root=str(root),
                 shard=replace(split, shards=(shard,)),
                 samples=range(first, min(first + CLIPS_A_JOB, stop)),
+                clip=CLIP_WITH_FLOW if manifest.pack_config.get("flow_video") else CLIP,
                 audio_sample_rate=manifest.audio_sample_rate,
             )
 
@@ -173,7 +178,7 @@ def sum_planes(job: _Job) -> tuple[PlaneSums, ...]:
     from fmrgb_stream.pipelines.cpu.alone import make_clips
 
     sums = [PlaneSums()] * len(PLANES)
-    made = make_clips(_planned(job), clip=CLIP, audio_sample_rate=job.audio_sample_rate)
+    made = make_clips(_planned(job), clip=job.clip, audio_sample_rate=job.audio_sample_rate)
     for planes_CTHW in made:
         sums = [mine + _sums(plane) for mine, plane in zip(sums, planes_CTHW, strict=True)]
     return tuple(sums)
@@ -183,7 +188,7 @@ def _planned(job: _Job) -> Iterator[PlannedClip]:
     from fmrgb_stream.clips.source import SampleSource
     from fmrgb_stream.shards import ShardReader
 
-    source = SampleSource(ShardReader(Store(job.root), job.shard), clip=CLIP, seed=0)
+    source = SampleSource(ShardReader(Store(job.root), job.shard), clip=job.clip, seed=0)
     for number in job.samples:
         task = ClipTask(sample_id=number, window_index=0, epoch=0, is_padding=False)
         yield source.fetch(task)

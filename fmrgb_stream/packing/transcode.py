@@ -5,7 +5,6 @@ This is the unit of work of a packing process.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,46 +14,24 @@ import numpy as np
 
 from fmrgb_stream.clips.packets import packet_table
 from fmrgb_stream.clips.rates import frames_on_grid, true_times
-from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
+from fmrgb_stream.clips.streams import VideoProbe
 from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.audio import Sound, cut_sound
+from fmrgb_stream.packing.companion_video import encode_companion
+from fmrgb_stream.packing.crop import Crop, find_crop
+from fmrgb_stream.packing.describe import json_member
 from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.packing.extensions import video_extension
-from fmrgb_stream.packing.plan import PackPlan, PlannedSample, frame_times
-from fmrgb_stream.packing.proxy import Stretch, encode_proxy
-from fmrgb_stream.packing.sources import SourceItem
+from fmrgb_stream.packing.proxy import Proxy, encode_proxy, proxy_size
+from fmrgb_stream.packing.stretch import Stretch
+from fmrgb_stream.packing.task import Task
 from fmrgb_stream.packing.trouble import machine_trouble
 from fmrgb_stream.sample import SampleInfo
 from fmrgb_stream.shards.writer import SampleRecord
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One sample to make; small enough to travel to another process."""
-
-    key: str
-    group: str
-    label: int | None
-    item: SourceItem
-    sha256: str
-    container_format: str
-    """FFmpeg's name of it."""
-    video: VideoProbe | None
-    """Without its ticks."""
-    audio: AudioProbe | None
-    times_seconds: NDArray[np.float64]
-    """float64 [F]: its source frames, the first one at 0."""
-    start_seconds: float
-    """Of its first frame, on the container's clock."""
-    offset_seconds: float
-    """Of its first frame, from the first frame of the input."""
-    duration_seconds: float
-    is_cut: bool
-    warnings: tuple[str, ...]
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,51 +42,6 @@ class Packed:
     warnings: tuple[str, ...]
 
 
-def task_of(
-    plan: PackPlan, sample: PlannedSample, *, classes: tuple[str, ...], config: PackConfig
-) -> Task:
-    """All that a process needs to make one sample."""
-    probed = plan.inputs[sample.input_index]
-    # One frame more than the sample's own, for when it ends.
-    times = frame_times(probed.probe, config, first=sample.first, end=sample.end + 1)
-    num_frames = sample.end - sample.first
-    video = probed.probe.video
-    label = probed.item.label
-    return Task(
-        key=sample.key,
-        group=sample.group,
-        label=None if label is None else classes.index(label),
-        item=probed.item,
-        sha256=probed.sha256,
-        container_format=probed.probe.format,
-        video=None if video is None else replace(video, ticks=None),
-        audio=probed.probe.audio,
-        times_seconds=times[:num_frames] - times[0],
-        start_seconds=probed.probe.start_seconds + float(times[0]),
-        offset_seconds=float(times[0]),
-        duration_seconds=_duration(probed.probe, times, num_frames, config),
-        is_cut=sample.is_cut,
-        warnings=probed.probe.warnings,
-    )
-
-
-def _duration(
-    probe: MediaProbe, times: NDArray[np.float64], num_frames: int, config: PackConfig
-) -> float:
-    """Of a sample whose frames, and the one after them if there is one, are at `times`."""
-    is_last = len(times) == num_frames
-    if probe.video is None:
-        rest = probe.duration_seconds - float(times[0])
-        return rest if is_last else num_frames / config.virtual_fps
-    if probe.video.is_constant_rate:
-        return num_frames / float(probe.video.fps)
-    # A frame is shown until the next one, but a gap at a cut is not handed from sample to sample.
-    own = float(times[num_frames - 1] - times[0]) + 1 / float(probe.video.fps)
-    if is_last:
-        return own
-    return min(float(times[-1] - times[0]), max(own, config.segment_seconds))
-
-
 def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
     """Make one sample. `scratch` is a folder of this process.
 
@@ -118,12 +50,24 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
         PackError: the scratch folder cannot be written to.
     """
     files: dict[str, bytes] = {}
+    more: dict[str, Any] = {}
     warnings = list(task.warnings)
     info = _empty_info(task)
     if task.video is not None and config.copy:
         info = _copy_video(task, info, files)
+        places = np.arange(info.num_frames, dtype=np.int64)
+        stretch = replace(_stretch(task, config), shown=places)
+        size = proxy_size(task.video, config)
+        files |= _companions(task, config, stretch, None, size=size, scratch=scratch)
     elif task.video is not None:
-        info = _proxy_video(task, info, files, warnings, config, scratch)
+        stretch = _stretch(task, config)
+        crop = find_crop(stretch, config)
+        if crop is not None:
+            info, more["crop"] = replace(info, crop=crop.rule), crop.as_json()
+        proxy = encode_proxy(stretch, config, crop=crop, scratch=scratch)
+        info = _proxy_video(task, info, stretch, proxy, files, warnings, config)
+        size = (proxy.width, proxy.height)
+        files |= _companions(task, config, stretch, crop, size=size, scratch=scratch)
     else:
         num_frames = len(task.times_seconds)
         info = replace(info, fps=config.virtual_fps, num_frames=num_frames)
@@ -136,7 +80,14 @@ def make_record(task: Task, config: PackConfig, *, scratch: Path) -> Packed:
             audio_sample_rate=config.audio_sample_rate,
             num_audio_samples=sound.num_samples,
         )
-    files["json"] = _json_member(task, info, warnings)
+    files["json"] = json_member(
+        info,
+        task.item,
+        sha256=task.sha256,
+        start_seconds=task.offset_seconds,
+        warnings=warnings,
+        more=more,
+    )
     noted = tuple(f"{task.item.relative}: {warning}" for warning in warnings)
     return Packed(record=SampleRecord(info=info, files=files), warnings=noted)
 
@@ -167,27 +118,59 @@ def _empty_info(task: Task) -> SampleInfo:
     )
 
 
-def _proxy_video(
-    task: Task,
-    info: SampleInfo,
-    files: dict[str, bytes],
-    warnings: list[str],
-    config: PackConfig,
-    scratch: Path,
-) -> SampleInfo:
+def _stretch(task: Task, config: PackConfig) -> Stretch:
     video = _require(task.video)
     fps = _output_fps(video, config)
     num_places = max(1, round(task.duration_seconds * float(fps)))
-    times = task.times_seconds
-    shown = frames_on_grid(times, fps=fps, num_cells=num_places)
-    stretch = Stretch(
+    return Stretch(
         path=task.item.path,
         video=video,
-        times_seconds=task.start_seconds + times,
-        shown=shown,
+        times_seconds=task.start_seconds + task.times_seconds,
+        shown=frames_on_grid(task.times_seconds, fps=fps, num_cells=num_places),
         fps=fps,
     )
-    proxy = encode_proxy(stretch, config, scratch=scratch)
+
+
+def _companions(
+    task: Task,
+    config: PackConfig,
+    own: Stretch,
+    crop: Crop | None,
+    *,
+    size: tuple[int, int],
+    scratch: Path,
+) -> dict[str, bytes]:
+    """Members by extension."""
+    files: dict[str, bytes] = {}
+    for companion in task.companions:
+        stretch = replace(
+            own,
+            path=companion.path,
+            video=companion.video,
+            times_seconds=companion.times_seconds,
+        )
+        proxy = encode_companion(
+            companion.kind, stretch, config, crop=crop, own=own, size=size, scratch=scratch
+        )
+        if proxy.num_missing:
+            raise RejectedInput(
+                f"its {companion.kind} video lacks {proxy.num_missing} frames that its container "
+                "announces"
+            )
+        files[f"{companion.kind}.mp4"] = proxy.mp4
+    return files
+
+
+def _proxy_video(
+    task: Task,
+    info: SampleInfo,
+    stretch: Stretch,
+    proxy: Proxy,
+    files: dict[str, bytes],
+    warnings: list[str],
+    config: PackConfig,
+) -> SampleInfo:
+    fps, num_places = stretch.fps, len(stretch.shown)
     found = packet_table(proxy.mp4)
     if found is None or len(found[0].sizes) != num_places:
         raise AssertionError(f"{task.key}: the proxy's packets do not lie as they were written")
@@ -204,7 +187,7 @@ def _proxy_video(
         height=proxy.height,
         codec=proxy_encoder(config).codec,
         extradata=found[1],
-        frame_times_seconds=true_times(times, shown, fps=fps),
+        frame_times_seconds=true_times(task.times_seconds, stretch.shown, fps=fps),
         packets=found[0],
     )
 
@@ -267,24 +250,3 @@ def _sound(
     if sound.warning:
         warnings.append(sound.warning)
     return sound
-
-
-def _json_member(task: Task, info: SampleInfo, warnings: list[str]) -> bytes:
-    item = task.item
-    content: dict[str, Any] = {
-        "key": task.key,
-        "group": task.group,
-        "label": task.label,
-        "label_name": item.label,
-        "targets": item.targets,
-        "source": item.relative,
-        "source_sha256": task.sha256,
-        "start_seconds": round(task.offset_seconds, 6),
-        "duration_seconds": round(info.duration_seconds, 6),
-        "fps": info.fps,
-        "num_frames": info.num_frames,
-        "has_video": info.has_video,
-        "has_audio": info.has_audio,
-        "warnings": warnings,
-    }
-    return (json.dumps(content, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -28,6 +28,7 @@ from fmrgb_stream.packing.looks import (
     longest_still,
     look_of,
 )
+from fmrgb_stream.packing.verify_companions import check_companions
 from fmrgb_stream.pipelines.cpu.packets import PacketDecoder
 from fmrgb_stream.pipelines.cpu.sound import SoundReader
 from fmrgb_stream.sample import EncodedSample, SampleInfo
@@ -74,6 +75,7 @@ def check_media(place: Place, content: memoryview, info: SampleInfo, *, decode: 
             facts = replace(facts, look=_check_video(place, sample, notes))
         if info.has_audio:
             facts = replace(facts, loudness_decibels=_check_sound(place, sample, notes))
+        check_companions(place, content, info, notes)
     return replace(facts, findings=tuple(notes.findings))
 
 

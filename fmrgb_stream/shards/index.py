@@ -58,6 +58,7 @@ _RAGGED: Final = (
     "packet_is_key",
     "packet_pts",
 )
+_LATER: Final = (("sound_zero_seconds", pa.float64()), ("crop", pa.string()))
 _SCHEMA: Final = pa.schema(
     [
         *_SCALARS,
@@ -69,10 +70,10 @@ _SCHEMA: Final = pa.schema(
         ("packet_is_key", pa.list_(pa.bool_())),
         ("packet_pts", pa.list_(pa.int64())),
         ("members", pa.list_(_MEMBER)),
-        ("sound_zero_seconds", pa.float64()),
+        *_LATER,
     ]
 )
-_LATER_COLUMNS: Final = frozenset({"sound_zero_seconds"})
+_LATER_COLUMNS: Final = frozenset(name for name, _ in _LATER)
 """Written where a sample has a value; a sidecar without them means null."""
 
 
@@ -94,11 +95,10 @@ class ShardIndex:
             name: table.column(name).to_pylist()
             for name in (*(name for name, _ in _SCALARS), "targets", "extradata_id", "members")
         }
-        self._plain["sound_zero_seconds"] = (
-            table.column("sound_zero_seconds").to_pylist()
-            if "sound_zero_seconds" in table.column_names
-            else [None] * table.num_rows
-        )
+        for name in _LATER_COLUMNS:
+            is_there = name in table.column_names
+            nulls: list[Any] = [None] * table.num_rows
+            self._plain[name] = table.column(name).to_pylist() if is_there else nulls
         self._lists = {name: _RaggedColumn(table.column(name)) for name in _RAGGED}
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class ShardIndex:
             frame_times_seconds=self._lists["frame_times_seconds"].at(row),
             packets=None if packets["offsets"] is None else PacketTable(**packets),
             members=tuple(Member(**member) for member in self._plain["members"][row]),
-            sound_zero_seconds=self._plain["sound_zero_seconds"][row],
+            **{name: self._plain[name][row] for name in _LATER_COLUMNS},
         )
 
     @classmethod
@@ -252,7 +252,7 @@ def _row(sample: SampleInfo) -> dict[str, Any]:
         "targets": sample.targets,
         "extradata_id": _extradata_id(sample.extradata),
         "frame_times_seconds": sample.frame_times_seconds,
-        "sound_zero_seconds": sample.sound_zero_seconds,
+        **{name: getattr(sample, name) for name in _LATER_COLUMNS},
         "members": [
             {"extension": m.extension, "offset": m.offset, "size": m.size, "crc32c": m.crc32c}
             for m in sample.members

@@ -16,6 +16,10 @@ VIDEO_EXTENSIONS: Final = frozenset(
 )
 AUDIO_EXTENSIONS: Final = ("flac", "wav", "ogg", "oga", "opus", "mp3", "m4a", "aac")
 """In this order, where a sample has several."""
+FLOW_EXTENSION: Final = "flow.mp4"
+MATTE_EXTENSION: Final = "matte.mp4"
+COMPANION_EXTENSIONS: Final = (FLOW_EXTENSION, MATTE_EXTENSION)
+"""Grey videos that go with the picture frame by frame, and are no pictures of their own."""
 
 
 def kind_of_extension(extension: str) -> str:
@@ -46,4 +50,5 @@ def audio_file(members: Iterable[Member]) -> Member | None:
 
 def video_file(members: Iterable[Member]) -> Member | None:
     """The first member that is a file of pictures, by its name."""
-    return next((m for m in members if kind_of_extension(m.extension) in VIDEO_EXTENSIONS), None)
+    pictures = (m for m in members if m.extension.lower() not in COMPANION_EXTENSIONS)
+    return next((m for m in pictures if kind_of_extension(m.extension) in VIDEO_EXTENSIONS), None)

@@ -15,7 +15,12 @@ import numpy as np
 from fmrgb_stream.errors import ManifestError, ShardCorrupt, StorageError
 from fmrgb_stream.sample import EncodedSample, Member, SampleInfo
 from fmrgb_stream.shards.manifest import ROW_GROUP_SAMPLES, SplitEntry
-from fmrgb_stream.shards.members import audio_member, video_member
+from fmrgb_stream.shards.members import (
+    FLOW_EXTENSION,
+    MATTE_EXTENSION,
+    audio_member,
+    video_member,
+)
 from fmrgb_stream.storage import ReadCounts, Store
 
 if TYPE_CHECKING:
@@ -75,9 +80,15 @@ class ShardReader:
         return self._row(*self._locate(sample_id))
 
     def read(
-        self, sample_id: int, *, with_video: bool = True, with_audio: bool = True
+        self,
+        sample_id: int,
+        *,
+        with_video: bool = True,
+        with_audio: bool = True,
+        with_flow: bool = False,
+        with_matte: bool = False,
     ) -> EncodedSample:
-        """A sample's info and members, read in one range.
+        """A sample's info and the members it has of those asked for, read in one range.
 
         Raises:
             ShardCorrupt: a member's checksum differs from the index.
@@ -88,7 +99,9 @@ class ShardReader:
         entry = self._shards[shard]
         video = video_member(info) if with_video else None
         audio = audio_member(info) if with_audio else None
-        wanted = [member for member in (video, audio) if member is not None]
+        flow = info.member(FLOW_EXTENSION) if with_flow else None
+        matte = info.member(MATTE_EXTENSION) if with_matte else None
+        wanted = [member for member in (video, audio, flow, matte) if member is not None]
         views = self._members(entry.path, wanted, key=info.key)
         return EncodedSample(
             sample_id=sample_id,
@@ -96,6 +109,8 @@ class ShardReader:
             info=info,
             video=None if video is None else views[video.extension],
             audio=None if audio is None else views[audio.extension],
+            flow=None if flow is None else views[flow.extension],
+            matte=None if matte is None else views[matte.extension],
         )
 
     def durations_by_shard(self) -> list[NDArray[np.float64]]:

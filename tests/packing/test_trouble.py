@@ -14,7 +14,8 @@ from fmrgb_stream.errors import PackError, RejectedInput
 from fmrgb_stream.packing import pack
 from fmrgb_stream.packing.probing import ProbeJob, probe_file
 from fmrgb_stream.packing.progress import SilentProgress
-from fmrgb_stream.packing.proxy import Stretch, encode_proxy
+from fmrgb_stream.packing.proxy import encode_proxy
+from fmrgb_stream.packing.stretch import Stretch
 from fmrgb_stream.packing.trouble import machine_trouble
 from tests.support.media import Picture, numbered_frames, write_media
 from tests.support.packed import packed_samples

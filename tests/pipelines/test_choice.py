@@ -71,6 +71,7 @@ def test_auto_without_dali_names_the_extra_and_copies(machine, caplog):
     "clip",
     [
         ClipConfig(flow=FlowConfig(estimator="dis")),
+        ClipConfig(flow=FlowConfig(estimator="member")),
         ClipConfig(mel=MelConfig.seed(100)),
     ],
 )

@@ -177,7 +177,7 @@ def test_flat_areas_do_not_move():
     assert float(flow.abs().max()) < 0.01
 
 
-@pytest.mark.parametrize("estimator", ["nvof", "member"])
+@pytest.mark.parametrize("estimator", ["nvof"])
 def test_estimators_of_other_pipelines_are_refused_with_a_cure(estimator):
     with pytest.raises(ConfigError, match="use 'auto', 'dis' or 'lucas_kanade'"):
         choose_estimator(FlowConfig(estimator=estimator))

@@ -24,7 +24,7 @@ class PackedSample:
 
     def video(self) -> bytes:
         """The video member."""
-        (extension,) = set(self.files) - {"flac", "json"}
+        (extension,) = set(self.files) - {"flac", "json", "flow.mp4", "matte.mp4"}
         return self.files[extension]
 
     def pictures(self):

@@ -5,23 +5,28 @@ Shape legend: C planes, T clip frames, N different frames, H height, W width, M 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fmrgb_stream.channels import (
+    FLOW,
     FLOW_PLANES,
     FULL_SCALE,
     GRAY,
     LUMA_WEIGHTS,
     MEL,
+    PICTURE_PLANES,
     RGB_PLANES,
     needs_picture,
 )
 from fmrgb_stream.config import ClipConfig, VideoDecoder
+from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.counters import StageClock
 from fmrgb_stream.pipelines.cpu.flac import FlacDecoder
 from fmrgb_stream.pipelines.cpu.flow import FlowReader, gray_frames
+from fmrgb_stream.pipelines.cpu.gray_video import GrayVideoReader
 from fmrgb_stream.pipelines.cpu.layout import ClipArrays
 from fmrgb_stream.pipelines.cpu.mel import (
     clip_features,
@@ -31,6 +36,7 @@ from fmrgb_stream.pipelines.cpu.mel import (
     write_audio_plane,
 )
 from fmrgb_stream.pipelines.cpu.order import CpuFlowEstimator, WaveformSpan
+from fmrgb_stream.pipelines.cpu.shown import shown_frames
 from fmrgb_stream.pipelines.cpu.sound import SoundReader
 from fmrgb_stream.pipelines.cpu.video import VideoReader
 from fmrgb_stream.sample import ClipPlan, PlannedClip
@@ -58,6 +64,9 @@ class ClipMaker:
         self._clock = clock
         self._video = VideoReader(video_decoder, size=clip.size)
         self._flow = FlowReader(estimator, size=clip.size)
+        self._reads_flow = clip.needs_flow and estimator == "member"
+        self._estimates_flow = clip.needs_flow and not self._reads_flow
+        self._packed_flow = GrayVideoReader(size=clip.size)
         self._flac = FlacDecoder()
         self._lead_3HW = np.empty((3, *clip.size), np.uint8)
         self._gray_NHW = np.empty((1 + clip.num_frames, *self._flow.field_size), np.uint8)
@@ -84,7 +93,12 @@ class ClipMaker:
             planes_CTHW[:, plan.frame_indices < 0] = 0
 
     def _write_picture_planes(self, planned: PlannedClip, planes_CTHW: NDArray[np.generic]) -> None:
-        moves = _moves(planned.plan) if self._clip.needs_flow else None
+        if self._reads_flow:
+            with self._clock.timed("flow"):
+                self._write_packed_flow(planned, planes_CTHW[self._clip.planes.index(FLOW)])
+            if not set(PICTURE_PLANES) & set(self._clip.planes):
+                return
+        moves = _moves(planned.plan) if self._estimates_flow else None
         has_lead = moves is not None and bool(moves[0])
         with self._clock.timed("decode"):
             if self._takes_frames_as_they_come and _is_plain(planned):
@@ -114,7 +128,7 @@ class ClipMaker:
             indices.append(planned.plan.lead_index)
             targets.append(self._lead_3HW)
         self._video.read(planned.sample, indices, targets)
-        if self._clip.needs_flow:
+        if self._estimates_flow:
             self._gray_NHW[1:] = self._flow.gray(rgb_3THW)
             if with_lead:
                 self._gray_NHW[:1] = self._flow.gray(self._lead_3HW[:, None])
@@ -130,30 +144,34 @@ class ClipMaker:
                 _write_bytes(rgb_NHW[1:], planes_CTHW[names.index(name)])
         if GRAY in names:
             _write_gray(rgb_3NHW[:, 1:], planes_CTHW[names.index(GRAY)])
-        if self._clip.needs_flow:
+        if self._estimates_flow:
             self._gray_NHW[...] = self._flow.gray(rgb_3NHW)
 
     def _shown_frames(self, planned: PlannedClip, *, with_lead: bool) -> NDArray[np.uint8]:
-        """uint8 [3, 1 + T, H, W]: the lead frame, then the clip's; 0 where there is none.
-
-        Blends are rounded to 8 bits, like the frames they are made of.
-        """
+        """uint8 [3, 1 + T, H, W]: the lead frame, then the clip's; 0 where there is none."""
         plan = planned.plan
         indices = np.concatenate([[plan.lead_index if with_lead else -1], plan.frame_indices])
         seconds = np.concatenate([[-1], plan.blend_indices])
         weights = np.concatenate([[0.0], plan.blend_weights])
-        blends = (weights > 0) & (seconds != indices) & (indices >= 0)
         if not planned.sample.info.has_video or not (indices >= 0).any():
             return np.zeros((3, len(indices), *self._clip.size), np.uint8)
-        wanted = np.unique(np.concatenate([indices[indices >= 0], seconds[blends]]))
-        pictures_3NHW = self._video.pictures(planned.sample, wanted.tolist())
-        shown_3NHW = pictures_3NHW.take(np.searchsorted(wanted, indices), axis=1, mode="clip")
-        shown_3NHW[:, indices < 0] = 0
-        for k in np.flatnonzero(blends):
-            second_3HW = pictures_3NHW[:, np.searchsorted(wanted, seconds[k])]
-            mixed_3HW = (1 - weights[k]) * shown_3NHW[:, k] + weights[k] * second_3HW
-            shown_3NHW[:, k] = np.rint(mixed_3HW)
-        return shown_3NHW
+        return shown_frames(
+            indices, seconds, weights, partial(self._video.pictures, planned.sample)
+        )
+
+    def _write_packed_flow(self, planned: PlannedClip, target_THW: NDArray[np.generic]) -> None:
+        sample, plan = planned.sample, planned.plan
+        if not sample.info.has_video or not (plan.frame_indices >= 0).any():
+            target_THW[...] = 0
+            return
+        if sample.flow is None:
+            raise ConfigError(
+                f"flow.estimator='member' and sample {sample.info.key!r} of {sample.shard_url} has "
+                "no flow video; pack it with --flow-video, or use 'auto'"
+            )
+        read = partial(self._packed_flow.planes, sample, sample.flow)
+        shown_THW = shown_frames(plan.frame_indices, plan.blend_indices, plan.blend_weights, read)
+        _write_bytes(shown_THW, target_THW)
 
     def _write_extras(self, sound: SoundReader, planned: PlannedClip, arrays: ClipArrays) -> None:
         if arrays.mel_image_MW is not None:

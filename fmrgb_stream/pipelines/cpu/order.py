@@ -10,7 +10,7 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.pipelines.base import ClipSource
 from fmrgb_stream.pipelines.waveform_span import WaveformSpan
 
-CpuFlowEstimator = Literal["dis", "lucas_kanade"]
+CpuFlowEstimator = Literal["dis", "lucas_kanade", "member"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,10 @@ def choose_estimator(config: FlowConfig) -> CpuFlowEstimator:
             return "dis"
         case "lucas_kanade":
             return "lucas_kanade"
-        case "nvof" | "member":
+        case "member":
+            return "member"
+        case "nvof":
             raise ConfigError(
-                f"flow.estimator={config.estimator!r} does not run on the CPU pipeline; "
-                "use 'auto', 'dis' or 'lucas_kanade', or the GPU pipeline"
+                "flow.estimator='nvof' does not run on the CPU pipeline; use 'auto', 'dis' or "
+                "'lucas_kanade', or the GPU pipeline"
             )

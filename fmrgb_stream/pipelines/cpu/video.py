@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from fmrgb_stream.config import VideoDecoder
 from fmrgb_stream.errors import ConfigError, DecodeError
 from fmrgb_stream.pipelines.cpu.files import decord_frames, pyav_frames
+from fmrgb_stream.pipelines.cpu.gray_video import GrayVideoReader, apply_matte
 from fmrgb_stream.pipelines.cpu.packets import PacketDecoder
 from fmrgb_stream.sample import EncodedSample, SampleInfo
 
@@ -46,6 +47,7 @@ class VideoReader:
         self._height, self._width = size
         self._packets = PacketDecoder()
         self._reformatter = VideoReformatter()
+        self._mattes = GrayVideoReader(size=size)
 
     def pictures(self, sample: EncodedSample, frame_indices: Sequence[int]) -> NDArray[np.uint8]:
         """uint8 [3, N, H, W] RGB 0..255, in the order of `frame_indices`; errors as `read`."""
@@ -60,6 +62,8 @@ class VideoReader:
         targets_3HW: Sequence[NDArray[np.uint8]],
     ) -> None:
         """Write each frame, RGB 0..255, into its target. `frame_indices` are all different.
+
+        A sample that was read with its matte gives pictures multiplied by it.
 
         Raises:
             DecodeError: the codec refused the sample, or a frame is not there or not of the size
@@ -81,6 +85,10 @@ class VideoReader:
                 shard=sample.shard_url,
                 key=sample.info.key,
             )
+        if sample.matte is not None:
+            mattes_NHW = self._mattes.planes(sample, sample.matte, frame_indices)
+            for picture_3HW, matte_HW in zip(targets_3HW, mattes_NHW, strict=True):
+                apply_matte(picture_3HW, matte_HW)
 
     def _frames(
         self, sample: EncodedSample, frame_indices: Sequence[int]

@@ -22,6 +22,9 @@ _HIDDEN: Final = (
     "it has frames that are never shown (alt-ref), and NVDEC gives one picture for each frame it "
     "decodes; pack it as h264, or as vp9 by `fmrgb pack`"
 )
+_MATTE: Final = (
+    "its picture is multiplied by a matte, which DALI does not do; matte=False leaves it"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ def why_not_dali(sample: EncodedSample, wanted: IntArray, settings: GraphSetting
     limit = cannot_decode(sample.info, settings)
     if limit:
         return HostReason(reason=limit, is_lasting=True)
+    if sample.matte is not None:
+        return HostReason(reason=_MATTE, is_lasting=True)
     info, table, video = sample.info, sample.info.packets, sample.video
     if video is None or not len(video):
         return HostReason(reason="the video member is missing or empty")
