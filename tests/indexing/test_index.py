@@ -307,6 +307,20 @@ def test_folder_without_tars_says_what_to_do(tmp_path):
         index(tmp_path, config=ONE)
 
 
+def test_bucket_is_refused_with_the_cure():
+    with pytest.raises(SourceError, match="--out"):
+        index("s3://bucket/tars", config=ONE)
+
+
+def test_packed_shards_in_the_layout_of_a_bucket_are_read_after_an_upload(tars, tmp_path):
+    """What `--out` wrote, put beside copies of the tars, is the dataset: no link is needed."""
+    index(tars, tmp_path / "out", config=ONE)
+    for path in (tmp_path / "out").glob("*"):
+        if not path.is_symlink():
+            shutil.copy(path, tars / path.name)
+    assert verify(tars, num_workers=1).findings == ()
+
+
 @pytest.mark.parametrize(
     ("path", "split"),
     [("train-000.tar", "train"), ("test/0001.tar", "test"), ("my_valid_03.tar", "val"),
