@@ -361,7 +361,7 @@ def test_packed_shards_without_their_sidecars_get_the_same_labels(tmp_path):
         assert info.sound_zero_seconds is None
 
 
-def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars):
+def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars, caplog):
     pytest.importorskip("nvidia.dali", reason="DALI is not installed")
     index(tars, config=ONE)
     clip = fs.ClipConfig(
@@ -375,6 +375,7 @@ def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars):
             shuffle=False, on_bad_sample="raise",
         ) as loader:  # fmt: skip
             clips.append(next(iter(loader)).clip.float())
+    assert "decoded by the host" in caplog.text
     difference = (clips[0] - clips[1]).abs().mean(dim=(0, 2, 3, 4))
     assert difference[:3].max() < 2
     assert difference[4] < 1

@@ -5,8 +5,13 @@ import pytest
 from fmrgb_stream.cli.main import main
 from fmrgb_stream.config import ExportConfig
 from fmrgb_stream.packing import export, repair, verify
+from fmrgb_stream.shards import Manifest
+from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.urls import parse_location
+from fmrgb_stream.storage.writing import BucketWriter
 from tests.support.origin import Origin
 from tests.support.packed import all_bytes, packed_samples
+from tests.support.s3 import moto_server
 
 
 @pytest.fixture
@@ -50,3 +55,17 @@ def test_dataset_in_a_bucket_is_exported(origin, clean_ten, tmp_path):
 def test_statistics_of_a_bucket_are_measured(origin):
     words = ["stats", origin.url("data"), "--dry-run", "--num-workers", "1", "--clips", "2"]
     assert main(words) == 0
+
+
+def test_statistics_are_written_into_a_bucket(clean_ten, tmp_path, monkeypatch):
+    pytest.importorskip("moto", reason="the S3 server of the tests")
+    with moto_server() as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        root = server.url("data")
+        bucket = BucketWriter(parse_location(root))
+        for name, content in all_bytes(clean_ten).items():
+            bucket.put(name, content)
+        assert main(["stats", root, "--num-workers", "1", "--clips", "3"]) == 0
+        assert Manifest.load(Store(root)).stats_num_clips == 3
