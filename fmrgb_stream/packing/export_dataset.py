@@ -32,6 +32,7 @@ from fmrgb_stream.packing.workers import WorkerPool
 from fmrgb_stream.shards.manifest import Manifest
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.urls import parse_location
 
 STAGE: Final = "export"
 NOTE_NAME: Final = ".fmrgb-export.json"
@@ -75,8 +76,9 @@ def export(
     started = time.monotonic()
     settings, told = config or ExportConfig(), progress or SilentProgress()
     manifest, target = Manifest.load(Store(root)), Path(destination).expanduser().absolute()
-    if Path(str(root)).is_dir():
-        check_apart(Path(str(root)), target)
+    location = parse_location(root)
+    if location.is_local:
+        check_apart(location.folder, target)
     splits = _splits(manifest, settings)
     with locked(target):
         _claim(target, manifest, settings)

@@ -82,6 +82,11 @@ def index(
     """
     started = time.monotonic()
     settings, told = config or IndexConfig(), progress or SilentProgress()
+    if "://" in os.fspath(source):
+        raise SourceError(
+            f"{source}: tars are looked into as files; mount the bucket or copy them, run this with "
+            "--out, and put what it writes beside the tars"
+        )
     folder = Path(source).expanduser().absolute()
     target = folder if destination is None else Path(destination).expanduser().absolute()
     paths = _find_tars(folder)

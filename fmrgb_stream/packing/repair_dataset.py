@@ -35,6 +35,7 @@ from fmrgb_stream.shards.index import ShardIndex
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, SplitEntry
 from fmrgb_stream.shards.writer import SampleRecord, ShardWriter, finished_shard, write_atomic
 from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.urls import parse_location
 
 STAGE: Final = "repair"
 Drop = Literal["errors", "warnings"]
@@ -87,8 +88,9 @@ def repair(
     check_choice("drop", drop, Drop)
     store, target = Store(root), Path(destination).expanduser().absolute()
     manifest = Manifest.load(store)
-    if Path(str(root)).is_dir():
-        check_apart(Path(str(root)), target)
+    location = parse_location(root)
+    if location.is_local:
+        check_apart(location.folder, target)
     bad = _bad_rows(report.findings, drop)
     fingerprint = _digest(manifest.to_json(), {path: sorted(rows) for path, rows in bad.items()})
     told = progress or SilentProgress()

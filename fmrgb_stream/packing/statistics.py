@@ -7,8 +7,9 @@ they are the same in whatever order and by however many processes they come.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,8 @@ from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, ChannelStats, Manifest, SplitEntry
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.urls import parse_location
+from fmrgb_stream.storage.writing import BucketWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,18 +122,26 @@ def recompute_statistics(
     check_count("num_workers", num_workers)
     manifest = Manifest.load(Store(root))
     manifest.split("train")
-    folder = Path(str(root).removeprefix("file://")).expanduser()
-    if not is_trial and not os.access(folder, os.W_OK):
-        raise ConfigError(
-            f"{root} cannot be written to; with is_trial=True (--dry-run) the numbers are only shown"
-        )
+    write = None if is_trial else _manifest_writer(root)
     count = max_clips or manifest.stats_num_clips or PackConfig().stats_samples
     with WorkerPool(num_workers or usable_cores()) as pool:
         stats, num_clips = measure_channels(root, manifest, max_clips=count, pool=pool)
     measured = replace(manifest, channel_stats=stats, stats_num_clips=num_clips)
-    if not is_trial:
-        write_atomic(folder / MANIFEST_NAME, measured.to_json().encode())
+    if write is not None:
+        write(measured.to_json().encode())
     return measured
+
+
+def _manifest_writer(root: str | os.PathLike[str]) -> Callable[[bytes], None]:
+    """What puts a whole manifest in the place of the old one; refuses before anything is measured."""
+    location = parse_location(root)
+    if not location.is_local:
+        return partial(BucketWriter(location).put, MANIFEST_NAME)
+    if not os.access(location.folder, os.W_OK):
+        raise ConfigError(
+            f"{root} cannot be written to; with is_trial=True (--dry-run) the numbers are only shown"
+        )
+    return partial(write_atomic, location.folder / MANIFEST_NAME)
 
 
 def publish_statistics(

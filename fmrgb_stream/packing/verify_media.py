@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 SILENT_DECIBELS: Final = -70.0
 """Loudness re full scale that nobody hears and no microphone stays below."""
+MIN_GAP_SECONDS: Final = 0.5
+_MUCH: Final = 0.2
+"""The share of a sample that may be without sound at either end."""
 _MANY: Final = 0.5
 """The share of a sample from which on black or still pictures are worth a word."""
 
@@ -234,4 +237,18 @@ def _check_sound(place: Place, sample: EncodedSample, notes: Notes) -> float | N
     if decibels < SILENT_DECIBELS:
         notes.warning("silent", place, f"its sound is silent ({decibels:.0f} dB re full scale)")
         return None
+    _check_ends(place, waveform_S, sample.info, notes)
     return decibels
+
+
+def _check_ends(
+    place: Place, waveform_S: NDArray[np.float32], info: SampleInfo, notes: Notes
+) -> None:
+    """Sound that begins late or ends early is filled up with zeros, which no recording has."""
+    heard = np.flatnonzero(waveform_S)
+    before, after = int(heard[0]), len(waveform_S) - 1 - int(heard[-1])
+    limit = max(MIN_GAP_SECONDS * info.audio_sample_rate, _MUCH * len(waveform_S))
+    for gap, what in ((before, "begins {} s after"), (after, "ends {} s before")):
+        if gap > limit:
+            told = what.format(f"{gap / info.audio_sample_rate:.1f}")
+            notes.warning("sound-gap", place, f"its sound {told} the picture")

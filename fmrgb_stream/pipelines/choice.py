@@ -57,6 +57,8 @@ class DatasetFacts:
     """Whether any of it lies on another machine."""
     mean_sample_bytes: int
     """Of an encoded sample."""
+    is_indexed: bool = False
+    """Whether others encoded it, so that its sound may be of any kind."""
 
     @classmethod
     def of(cls, dataset: OpenDataset, clip: ClipConfig) -> DatasetFacts:
@@ -70,6 +72,7 @@ class DatasetFacts:
             audio_sample_rate=manifest.audio_sample_rate,
             is_remote=dataset.is_remote,
             mean_sample_bytes=dataset.mean_sample_bytes,
+            is_indexed=manifest.is_indexed,
         )
 
 
@@ -171,6 +174,12 @@ def build_pipeline(
             audio_sample_rate=facts.audio_sample_rate,
             reads_ahead=READS_AHEAD if facts.is_remote else 0,
             read_ahead_bytes=config.prefetch_bytes // 4,
+        )
+    if facts.is_indexed and clip.needs_audio:
+        logger.warning(
+            "an indexed dataset: sound that is not mono FLAC at %d Hz is decoded by the host for each "
+            "clip; fmrgb pack makes it FLAC once",
+            facts.audio_sample_rate,
         )
     from fmrgb_stream.pipelines.cpu.sound import SampleSound
     from fmrgb_stream.pipelines.cpu.video import VideoReader

@@ -114,6 +114,11 @@ class Manifest:
         """Hz of the packed sound."""
         return int(self.pack_config["audio_sample_rate"])
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether its tars are of another maker (`fmrgb index`)."""
+        return "indexed" in self.pack_config
+
     def fingerprint(self, split: str) -> str:
         """16 hex digits that change when the split's shards, or their order, change."""
         digest = hashlib.sha256()

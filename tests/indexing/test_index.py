@@ -307,6 +307,20 @@ def test_folder_without_tars_says_what_to_do(tmp_path):
         index(tmp_path, config=ONE)
 
 
+def test_bucket_is_refused_with_the_cure():
+    with pytest.raises(SourceError, match="--out"):
+        index("s3://bucket/tars", config=ONE)
+
+
+def test_packed_shards_in_the_layout_of_a_bucket_are_read_after_an_upload(tars, tmp_path):
+    """What `--out` wrote, put beside copies of the tars, is the dataset: no link is needed."""
+    index(tars, tmp_path / "out", config=ONE)
+    for path in (tmp_path / "out").glob("*"):
+        if not path.is_symlink():
+            shutil.copy(path, tars / path.name)
+    assert verify(tars, num_workers=1).findings == ()
+
+
 @pytest.mark.parametrize(
     ("path", "split"),
     [("train-000.tar", "train"), ("test/0001.tar", "test"), ("my_valid_03.tar", "val"),
@@ -347,7 +361,7 @@ def test_packed_shards_without_their_sidecars_get_the_same_labels(tmp_path):
         assert info.sound_zero_seconds is None
 
 
-def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars):
+def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars, caplog):
     pytest.importorskip("nvidia.dali", reason="DALI is not installed")
     index(tars, config=ONE)
     clip = fs.ClipConfig(
@@ -361,6 +375,7 @@ def test_dali_makes_the_same_clips_of_indexed_tars_as_the_cpu(tars):
             shuffle=False, on_bad_sample="raise",
         ) as loader:  # fmt: skip
             clips.append(next(iter(loader)).clip.float())
+    assert "decoded by the host" in caplog.text
     difference = (clips[0] - clips[1]).abs().mean(dim=(0, 2, 3, 4))
     assert difference[:3].max() < 2
     assert difference[4] < 1

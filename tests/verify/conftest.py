@@ -62,8 +62,9 @@ def odd(tmp_path_factory):
     clip(folder, "frozen.mp4", half, wave)
     clip(folder, "silent.mp4", frames_of(21), np.zeros_like(wave))
     clip(folder, "quiet.mp4", frames_of(22), wave * 0.003)
+    clip(folder, "halved.mp4", frames_of(23), tone(300, SECONDS / 2))
     # The pictures of clip0, which trains, at another size and quality.
     again = numbered_frames(NUM_FRAMES, width=160, height=120, first=0)
     clip(folder, "again.mp4", again, wave, options=(("crf", "34"), ("preset", "veryfast")))
-    names = ("black", "frozen", "silent", "quiet", "again")
+    names = ("black", "frozen", "silent", "quiet", "halved", "again")
     return pack_rows(folder, [(f"{name}.mp4", "a", name, "train") for name in names])

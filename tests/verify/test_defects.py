@@ -150,6 +150,10 @@ def silence(root, odd):
     rewrite(root, put_in(record_of(odd, "silent")))
 
 
+def halve_sound(root, odd):
+    rewrite(root, put_in(record_of(odd, "halved")))
+
+
 def whisper(root, odd):
     rewrite(root, put_in(record_of(odd, "quiet")))
 
@@ -193,6 +197,7 @@ DEFECTS = [
     (go_black, "warning", "black"),
     (freeze, "warning", "frozen"),
     (silence, "warning", "silent"),
+    (halve_sound, "warning", "sound-gap"),
     (whisper, "warning", "loudness"),
     (add_pickle, "warning", "pickle"),
     (drop_statistics, "info", "statistics"),
@@ -238,7 +243,9 @@ def test_clean_dataset_has_no_finding(root):
 
 def test_samples_of_the_odd_dataset_are_each_reported_for_one_reason(odd):
     found = sorted((f.key, f.check) for f in verify(odd, num_workers=1).findings)
-    assert found == [("black", "black"), ("frozen", "frozen"), ("silent", "silent")]
+    assert found == [
+        ("black", "black"), ("frozen", "frozen"), ("halved", "sound-gap"), ("silent", "silent"),
+    ]  # fmt: skip
 
 
 def test_table_of_the_readme_names_every_defect():
