@@ -209,6 +209,7 @@ def resident_bytes():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_memory_stays_flat_over_two_hundred_failures(samples, monkeypatch):
     mixed = list(samples)
     for i in range(0, NUM_SAMPLES, 4):
