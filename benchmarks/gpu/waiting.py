@@ -28,11 +28,9 @@ def data_wait(device: str) -> Outcome:
     had nothing to do. For comparison the same steps on one batch that is there already.
     """
     is_cpu = device == "cpu"
-    num_samples, batch_size = (16, 2) if is_cpu else (1024, 32)
+    num_samples, batch_size = (8, 2) if is_cpu else (1024, 32)
     shape = VideoShape(num_frames=75, codec="vp9") if is_cpu else VideoShape()
-    clip = (
-        fs.ClipConfig(flow=fs.FlowConfig(estimator="lucas_kanade")) if is_cpu else fs.ClipConfig()
-    )
+    clip = fs.ClipConfig(num_frames=4) if is_cpu else fs.ClipConfig()
     with tempfile.TemporaryDirectory() as folder:
         root = write_dataset(
             Path(folder) / "data", num_samples=num_samples, num_distinct=4, shape=shape

@@ -24,6 +24,7 @@ from fmrgb_stream.pipelines.dali.probe import choose_estimator
 from fmrgb_stream.pipelines.dali.queues import BatchQueue, ListedBatches, ReadyBatch
 from fmrgb_stream.pipelines.dali.run import Graph, GraphFailed
 from fmrgb_stream.pipelines.dali.settings import GraphSettings, check_clip
+from fmrgb_stream.pipelines.features import load_librosa
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.pipelines.waveform_span import WaveformSpan
 from fmrgb_stream.sample import ClipBatch, ClipTask
@@ -73,11 +74,13 @@ class DaliPipeline:
             world: this process among others, which agree on the flow estimator (a collective).
 
         Raises:
-            MissingExtraError: DALI is not installed.
+            MissingExtraError: DALI is not installed, or librosa where the extras need it.
             ConfigError: the settings need the CPU pipeline, or mel filters reach beyond the sound.
         """
         load_dali()
         check_clip(clip)
+        if "audio_features" in clip.extras:
+            load_librosa()
         if clip.needs_audio:
             check_mel_range(clip.mel, audio_sample_rate)
         engine = choose_estimator(clip, device, world=world or WorldInfo())

@@ -87,9 +87,11 @@ def _stretch(planned: PlannedClip, settings: GraphSettings, decoder: SoundDecode
     runs: list[ColumnRun] = []
     layouts: list[AudioLayout] = []
     if settings.has_bands:
-        runs += frame_layout(times, width=width, sample_rate=rate, config=mel).runs
-        in_one = frame_layout(times, width=width, sample_rate=rate, config=mel, in_one_run=True)
-        layouts.append(in_one)
+        layout = frame_layout(times, width=width, sample_rate=rate, config=mel)
+        runs += layout.runs
+        if len(layout.runs) > 1:
+            layout = frame_layout(times, width=width, sample_rate=rate, config=mel, in_one_run=True)
+        layouts.append(layout)
     if settings.has_mel_image:
         layouts.append(span_layout(times, width=width, sample_rate=rate, config=mel))
         runs += layouts[-1].runs

@@ -109,6 +109,7 @@ def test_a_state_moves_between_the_pipelines(root):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("prefetch", [1, 2, 4])
 def test_kill_minus_nine_at_any_point_and_resume_gives_the_rest_once(root, tmp_path, prefetch):
     with build(root) as loader:

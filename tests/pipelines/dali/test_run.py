@@ -3,14 +3,16 @@
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.errors import DeviceError, FmrgbError
-from fmrgb_stream.pipelines.dali import device, isolate, run
+from fmrgb_stream.pipelines.dali import device, isolate, run, sound
 from fmrgb_stream.pipelines.dali.crew import PrepareCrew
 from fmrgb_stream.pipelines.dali.feed import wanted_frames
+from fmrgb_stream.pipelines.dali.graph import build_graph, output_names
 from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, FailedClip
 from tests.support.dali import dali_pipeline, tasks
 from tests.support.encoded import (
@@ -186,3 +188,39 @@ def test_a_crew_stops_twice_and_in_any_order(samples):
         crew.stop()
     crew.stop()
     assert not [t for t in threading.enumerate() if t.name.startswith("fmrgb-feed")]
+
+
+def test_features_of_the_sound_are_made_by_the_threads_that_prepare(samples, monkeypatch):
+    pytest.importorskip("librosa")
+    threads = []
+
+    def features(_waveform_S, *, sample_rate):
+        # Librosa's own values are compared with the CPU pipeline's in test_parity.py.
+        threads.append((threading.current_thread().name, sample_rate))
+        return np.full(26, len(threads), np.float32)
+
+    monkeypatch.setattr(sound, "audio_features", features)
+    pipe = dali_pipeline(samples, replace(CLIP, extras=("audio_features",)))
+    (batch,) = pipe.batches(tasks((0, 1)))
+    assert batch.audio_features[:, 0].tolist() == [1.0, 2.0]
+    assert len(threads) == 2
+    assert all(name.startswith("fmrgb-feed") for name, _ in threads)
+
+
+def test_the_gpus_graph_leaves_planes_there_and_tells_only_sizes_and_numbers(monkeypatch):
+    """DALI checks a graph's devices when it is defined, which needs no GPU; building it does."""
+    from nvidia.dali.pipeline import Pipeline
+
+    clip = ClipConfig(size=(64, 64), extras=("mel_image",))
+    settings = replace(
+        dali_pipeline([None], clip).order.settings, device="cuda:0", estimator="nvof"
+    )
+    monkeypatch.setattr(Pipeline, "build", lambda _self: None)
+    graph = build_graph(settings, lambda: ())
+    devices = dict(
+        zip(output_names(settings), [node.device for node in graph._graph_out], strict=True)
+    )
+    assert devices == {
+        "pictures": "gpu", "flow": "gpu", "bands": "gpu", "mel": "gpu",
+        "frame_size": "cpu", "serial": "cpu",
+    }  # fmt: skip
