@@ -98,7 +98,7 @@ def launch(words, *, num_processes=1, **options) -> subprocess.Popen[str]:
     command = [sys.executable, "-m"]
     if num_processes > 1:
         command += ["torch.distributed.run", "--nproc-per-node", str(num_processes)]
-        command += ["--master-port", "0", "-m"]
+        command += ["--standalone", "-m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [*command, "fmrgb_stream.cli", *(str(word) for word in words)],
