@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test test-slow bench check fmt lint types imports docs lock clean
+.PHONY: help install demo demo-ranks test test-slow bench check fmt lint types imports docs lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: install ## verify, load, train and evaluate on the demo shards; no GPU, no download
 	$(BIN)/fmrgb demo
+
+demo-ranks: install ## train the demo in two processes; says where their time goes
+	$(BIN)/torchrun --standalone --nproc-per-node 2 -m fmrgb_stream.cli train --config demo --out runs/demo-ranks --overwrite
 
 test: install ## the quick tests, which need neither a network nor a server
 	$(PYTEST)

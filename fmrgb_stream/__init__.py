@@ -17,14 +17,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmrgb_stream.channels import CHANNELS
-    from fmrgb_stream.config import ClipConfig, FlowConfig, LoaderConfig, MelConfig, PackConfig
+    from fmrgb_stream.config import (
+        ClipConfig,
+        DataConfig,
+        FlowConfig,
+        LoaderConfig,
+        MelConfig,
+        ModelConfig,
+        PackConfig,
+        RecordConfig,
+        RunConfig,
+        TrainConfig,
+    )
     from fmrgb_stream.distributed import WorldInfo
     from fmrgb_stream.errors import FmrgbError
     from fmrgb_stream.loader import ClipLoader, build_loader
-    from fmrgb_stream.models import create_model, list_models
+    from fmrgb_stream.models import (
+        ClipModel,
+        ModelCost,
+        cost_table,
+        create_model,
+        list_models,
+        model_cost,
+        model_inputs,
+    )
     from fmrgb_stream.packing import pack, verify
     from fmrgb_stream.sample import ClipBatch, EncodedSample
     from fmrgb_stream.shards import Manifest, open_sample
+    from fmrgb_stream.training import (
+        Evaluation,
+        LoadedRun,
+        Loaders,
+        RunResult,
+        TrainResult,
+        evaluate,
+        load_run,
+        open_loader,
+        train,
+        train_run,
+    )
 
 __version__ = "0.1.0"
 
@@ -33,19 +64,39 @@ __all__ = [
     "ClipBatch",
     "ClipConfig",
     "ClipLoader",
+    "ClipModel",
+    "DataConfig",
     "EncodedSample",
+    "Evaluation",
     "FlowConfig",
     "FmrgbError",
+    "LoadedRun",
     "LoaderConfig",
+    "Loaders",
     "Manifest",
     "MelConfig",
+    "ModelConfig",
+    "ModelCost",
     "PackConfig",
+    "RecordConfig",
+    "RunConfig",
+    "RunResult",
+    "TrainConfig",
+    "TrainResult",
     "WorldInfo",
     "build_loader",
+    "cost_table",
     "create_model",
+    "evaluate",
     "list_models",
+    "load_run",
+    "model_cost",
+    "model_inputs",
+    "open_loader",
     "open_sample",
     "pack",
+    "train",
+    "train_run",
     "verify",
 ]
 
@@ -54,19 +105,39 @@ _HOMES = {
     "ClipBatch": "sample",
     "ClipConfig": "config",
     "ClipLoader": "loader",
+    "ClipModel": "models",
+    "DataConfig": "config",
     "EncodedSample": "sample",
+    "Evaluation": "training",
     "FlowConfig": "config",
     "FmrgbError": "errors",
+    "LoadedRun": "training",
     "LoaderConfig": "config",
+    "Loaders": "training",
     "Manifest": "shards",
     "MelConfig": "config",
+    "ModelConfig": "config",
+    "ModelCost": "models",
     "PackConfig": "config",
+    "RecordConfig": "config",
+    "RunConfig": "config",
+    "RunResult": "training",
+    "TrainConfig": "config",
+    "TrainResult": "training",
     "WorldInfo": "distributed",
     "build_loader": "loader",
+    "cost_table": "models",
     "create_model": "models",
+    "evaluate": "training",
     "list_models": "models",
+    "load_run": "training",
+    "model_cost": "models",
+    "model_inputs": "models",
+    "open_loader": "training",
     "open_sample": "shards",
     "pack": "packing",
+    "train": "training",
+    "train_run": "training",
     "verify": "packing",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,8 @@ def run(arguments: Namespace) -> int:
         config_from_flags(arguments, RunConfig), window=arguments.window, hop=arguments.hop
     )
     console = Console(quiet=arguments.json, highlight=False, soft_wrap=True)
+    # DDP remarks on 1x1 kernels of channels_last networks, whose strides can be written in two ways.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     from fmrgb_stream.training.acceleration import end_processes, is_main_process
 
     try:

@@ -84,7 +84,7 @@ def summary_table(results: Sequence[RateResult], *, config: RunConfig) -> Table:
     """For `Console.print`; the best rate is marked."""
     best = best_rate(results, config=config)
     name = best.run.train.best.val.score_name
-    table = Table("learning rate", "best epoch", "val loss", f"val {name}", f"test {name}", "run")
+    table = Table("lr", "best epoch", "val loss", f"val {name}", f"test {name}", "run")
     for result in results:
         train = result.run.train
         score = math.nan if train.test is None else train.test.score
