@@ -32,7 +32,7 @@ _INK: Final = "#102030"
 """Becomes `currentColor` in SVG; no plot uses it for anything else."""
 _BLUE, _ORANGE, _GREEN = "#3584d6", "#e07b1a", "#1f9e72"
 """Told apart with any colour vision, and from white and black."""
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none", "svg.hashsalt": "fmrgb_stream", "font.size": 10,
     "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK,
     "xtick.color": _INK, "ytick.color": _INK, "grid.color": _INK,

@@ -76,6 +76,7 @@ def test_the_index_names_each_file_with_its_label_and_times(run, tmp_path):
         assert row["label"].startswith("class-")
 
 
+@pytest.mark.slow
 def test_a_killed_extraction_goes_on_to_the_same_bytes(run, tmp_path):
     embedder(run).extract("train", out=tmp_path / "whole")
     words = ["features", run, "--split", "train", "--num-frames", 4, "--batch-size", 6]
