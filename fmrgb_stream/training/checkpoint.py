@@ -149,7 +149,8 @@ def read_progress(path: Path) -> Progress:
         found = {name: (path / name).stat().st_size for name in sizes}
         if found != sizes:
             raise ConfigError(f"checkpoint {path} is damaged: files are {found}, not {sizes}")
-        return Progress(**content | {"step_losses": tuple(content["step_losses"])})
+        content["step_losses"] = tuple(content["step_losses"])
+        return Progress(**content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.training.metrics import ClassScores, LabelScores, TargetScores
@@ -24,6 +24,7 @@ from fmrgb_stream.training.records import (
     StepRecord,
 )
 
+_SCORES: Final = ("scores", "by_sample")
 Event = Literal["step", "epoch", "test", "cross"]
 Record = StepRecord | EpochRecord | Evaluation
 
@@ -113,23 +114,24 @@ def _record(line: Mapping[str, Any]) -> tuple[Event, Record]:
 
 
 def _evaluation(fields: Mapping[str, Any]) -> Evaluation:
-    parts = {name: _scores(fields[name]) for name in ("scores", "by_sample")}
-    numbers = {name: value for name, value in fields.items() if name not in parts}
-    return Evaluation(**_nan(numbers), **parts)
+    values = _nan({name: value for name, value in fields.items() if name not in _SCORES})
+    values |= {name: _scores(fields[name]) for name in _SCORES}
+    return Evaluation(**values)
 
 
 def _scores(fields: Mapping[str, Any] | None) -> Scores | None:
     if fields is None:
         return None
+    values = _nan(fields)
     if "confusion" in fields:
-        confusion = tuple(tuple(row) for row in fields["confusion"])
-        return ClassScores(**_nan(fields) | {"confusion": confusion})
+        values["confusion"] = tuple(tuple(row) for row in fields["confusion"])
+        return ClassScores(**values)
     if "mse" in fields:
-        by_target = tuple(
+        values["spearman_by_target"] = tuple(
             math.nan if value is None else value for value in fields["spearman_by_target"]
         )
-        return TargetScores(**_nan(fields) | {"spearman_by_target": by_target})
-    return LabelScores(**_nan(fields))
+        return TargetScores(**values)
+    return LabelScores(**values)
 
 
 def _nan(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from timm.scheduler import (
-    CosineLRScheduler,
-    PolyLRScheduler,
-    StepLRScheduler,
-    TanhLRScheduler,
-)
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.scheduler.poly_lr import PolyLRScheduler
+from timm.scheduler.step_lr import StepLRScheduler
+from timm.scheduler.tanh_lr import TanhLRScheduler
 
 from fmrgb_stream.config import TrainConfig
 

@@ -106,7 +106,7 @@ class Stepper:
         """
         scale = step_scale(self._accelerator, self._weight)
         gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, scale * self._num_clips_a_batch)  # pyright: ignore[reportPrivateUsage]
+        torch._foreach_mul_(gradients, scale * self._num_clips_a_batch)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage] (torch's optimisers use it)
         loss = self._value * scale
         self._value = self._weight = torch.zeros((), device=self._accelerator.device)
         self._schedule.step_update(step)

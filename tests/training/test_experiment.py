@@ -54,8 +54,10 @@ def test_the_loaded_run_holds_the_best_weights(classes_root, tmp_path):
     assert loaded.facts.classes == ("class-0", "class-1", "class-2")
 
 
-@pytest.mark.parametrize("killed_after", [1, 6, 8])
-@pytest.mark.parametrize("train", [{}, {"ema_decay": 0.9, "accumulation": 2}])
+@pytest.mark.parametrize(
+    ("killed_after", "train"),
+    [(1, {}), (6, {"ema_decay": 0.9, "accumulation": 2}), (8, {"ema_decay": 0.9})],
+)
 def test_a_killed_run_goes_on_bit_for_bit(classes_root, tmp_path, monkeypatch, killed_after, train):
     # Six steps an epoch and a checkpoint every four: within the first epoch and at its end.
     config = tiny_config(classes_root, record={"checkpoint_every_steps": 4}, **train)
@@ -138,7 +140,7 @@ def test_overwriting_leaves_nothing_of_the_run_before(classes_root, tmp_path):
 
 
 def test_micro_batches_change_neither_losses_nor_weights(classes_root, tmp_path):
-    # Evaluation mode of batch norm does not matter here: the network has layer norms only.
+    # No batch norm, whose statistics are those of each micro-batch.
     model = {"name": "frame_pool/test_vit", "options": {}}
     for parts in (1, 4):
         config = tiny_config(classes_root, model=model, accumulation=parts, epochs=1)
@@ -249,3 +251,16 @@ def test_trackers_by_name_write_into_the_run(classes_root, tmp_path):
     train_run(config, tmp_path)
 
     assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.filterwarnings("ignore")  # those of torch's compiler are not ours
+def test_a_compiled_model_trains_and_its_weights_load_without_a_compiler(classes_root, tmp_path):
+    config = tiny_config(classes_root, epochs=1, compile=True)
+
+    result = train_run(config, tmp_path)
+
+    assert result.train.num_parameters == sum(
+        parameter.numel() for parameter in load_run(tmp_path).model.parameters()
+    )
