@@ -12,6 +12,8 @@ from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
 from fmrgb_stream.cli.run_flags import ALL_SPLITS, add_asked_flags, asked_from, waiting_for_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jsonargparse import ArgumentParser, Namespace
 
 NAME: Final = "predict"
@@ -63,5 +65,5 @@ def run(arguments: Namespace) -> int:
     return EXIT_PROBLEMS if unreadable else EXIT_GOOD
 
 
-def _text(told: dict[str, object]) -> str:
+def _text(told: Mapping[str, object]) -> str:
     return "".join(f"{name}: {value}\n" for name, value in told.items() if value)

@@ -54,6 +54,12 @@ def configure(parser: ArgumentParser) -> None:
         "--overwrite", action=ActionYesNo, default=False, help="Replace a run that is in --out."
     )
     parser.add_argument(
+        "--report",
+        action=ActionYesNo,
+        default=True,
+        help="Write report.html, curves, confusion and predictions at the end.",
+    )
+    parser.add_argument(
         "--lr-search",
         type=str | None,
         default=None,
@@ -90,11 +96,26 @@ def run(arguments: Namespace) -> int:
         if arguments.lr_search is not None:
             return _search(config, arguments, console)
         result = _train(config, arguments, console)
+        if arguments.report:
+            _write_page(result, as_json=arguments.json)
         if is_main_process():
             _report(result, console, as_json=arguments.json)
         return EXIT_PROBLEMS if result.bad_samples else EXIT_GOOD
     finally:
         end_processes()
+
+
+def _write_page(result: RunResult, *, as_json: bool) -> None:
+    """report.html and what belongs to it; every process evaluates its part."""
+    from contextlib import closing
+
+    from fmrgb_stream.packing.progress import make_progress
+    from fmrgb_stream.training.acceleration import is_main_process
+    from fmrgb_stream.training.run_report import write_report
+    from fmrgb_stream.training.trained import open_trained
+
+    with closing(make_progress(silent=as_json or not is_main_process())) as progress:
+        write_report(open_trained(result.directory.path), progress=progress)
 
 
 def _config_of(path: Path) -> Path:
@@ -170,7 +191,9 @@ def _report(result: RunResult, console: Console, *, as_json: bool) -> None:
     lines += [
         f"replaced {bad['key']} of {bad['shard']}: {bad['reason']}" for bad in result.bad_samples
     ]
-    lines.append(f"{result.directory.path}: config.yaml, metrics.jsonl, weights.safetensors")
+    names = ["config.yaml", "metrics.jsonl", "weights.safetensors"]
+    page = result.directory.report_path
+    lines.append(f"{result.directory.path}: {', '.join(names + [page.name] * page.is_file())}")
     for line in lines:
         console.print(line, markup=False)
 

@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ _INK: Final = "#102030"
 """Becomes `currentColor` in SVG; no plot uses it for anything else."""
 _BLUE, _ORANGE, _GREEN = "#3584d6", "#e07b1a", "#1f9e72"
 """Told apart with any colour vision, and from white and black."""
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none", "svg.hashsalt": "fmrgb_stream", "font.size": 10,
     "text.color": _INK, "axes.edgecolor": _INK, "axes.labelcolor": _INK,
     "xtick.color": _INK, "ytick.color": _INK, "grid.color": _INK,
@@ -88,13 +89,13 @@ def _draw_losses(axes: Any, *, history: Sequence[EpochRecord], steps: Sequence[S
     axes.plot(ends - 0.5, train, "o-", color=_BLUE, markersize=3.5, label="training")
     axes.plot(ends, val, "o-", color=_ORANGE, markersize=3.5, label="validation")
     axes.legend(frameon=False, fontsize=9)
-    _finish(axes, "loss")
+    _finish(axes, "loss", along="epoch")
 
 
 def _draw_scores(axes: Any, *, history: Sequence[EpochRecord]) -> None:
     places = [record.epoch + 1 for record in history]
     axes.plot(places, [r.val.score for r in history], "o-", color=_GREEN, markersize=3.5)
-    _finish(axes, f"validation {history[0].val.score_name}")
+    _finish(axes, f"validation {history[0].val.score_name}", along="epoch")
 
 
 def _draw_rates(axes: Any, *, history: Sequence[EpochRecord], steps: Sequence[StepRecord]) -> None:
@@ -106,7 +107,7 @@ def _draw_rates(axes: Any, *, history: Sequence[EpochRecord], steps: Sequence[St
         places = [record.epoch + 1 for record in history]
         axes.plot(places, [r.learning_rate for r in history], "o-", color=_BLUE, markersize=3.5)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    _finish(axes, "learning rate")
+    _finish(axes, "learning rate", along="epoch")
 
 
 def _draw_scatter(
@@ -115,8 +116,7 @@ def _draw_scatter(
     low, high = min(true_B.min(), told_B.min()), max(true_B.max(), told_B.max())
     axes.plot([low, high], [low, high], color=_INK, alpha=0.4, linewidth=1, linestyle=":")
     axes.plot(true_B, told_B, ".", color=_BLUE, markersize=5, alpha=0.7)
-    _finish(axes, name)
-    axes.set_xlabel("true")
+    _finish(axes, name, along="true")
     axes.set_ylabel("predicted")
 
 
@@ -133,9 +133,11 @@ def _thinned(steps: Sequence[StepRecord]) -> list[StepRecord]:
     return [steps[i] for i in places]
 
 
-def _finish(axes: Any, title: str) -> None:
+def _finish(axes: Any, title: str, *, along: Literal["epoch", "true"]) -> None:
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(along)
+    if along == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.grid(visible=True, alpha=0.15)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from accelerate.utils import broadcast_object_list
@@ -128,7 +128,8 @@ class FeatureWriter:
     ) -> None:
         """Write the files of samples from `first` on; `counts` int64 [N] are windows a sample."""
         self._files, self._counts = files, counts
-        self._first, self._format = first, file_format
+        self._first = first
+        self._format: FeatureFormat = file_format
         self._sample = -1
         self._features: list[NDArray[np.float32]] = []
         self._times: list[NDArray[np.float64]] = []
@@ -171,7 +172,7 @@ def _first_missing(files: Iterable[Path], accelerator: Accelerator) -> int:
     if accelerator.is_main_process:
         found = [sum(1 for _ in takewhile(is_done, files))]
     broadcast_object_list(found)
-    return cast("int", found[0])
+    return found[0]
 
 
 def _go_to(loader: ClipLoader, item: int) -> int:

@@ -134,7 +134,7 @@ def draw_confusion(
             text = str(counts[row, column])
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     ticks = np.linspace(0, num_classes - 1, min(num_classes, _NAMED_CLASSES)).round().astype(int)
-    shown = [_shortened(names[i]) for i in ticks]
+    shown = [_shortened(names[int(i)]) for i in ticks]
     axes.set_xticks(ticks, shown, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
     axes.set_yticks(ticks, shown, fontsize=9)
     axes.set_xlabel("predicted")

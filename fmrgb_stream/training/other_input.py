@@ -95,7 +95,7 @@ def choose_modality(model: ClipModel, modality: str) -> None:
         )
     if modality not in ("picture", "sound", "both"):
         raise ConfigError(f"modality={modality!r}: choose picture, sound or both")
-    model.modality = modality  # pyright: ignore[reportAttributeAccessIssue] (asked for above)
+    model.modality = modality  # pyright: ignore[reportArgumentType] (asked for above)
 
 
 def _planes_of(clip: ClipConfig, channels: str | Sequence[str]) -> tuple[str, ...]:

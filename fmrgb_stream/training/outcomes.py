@@ -76,9 +76,9 @@ class Outcomes:
     def has_truth(self) -> NDArray[np.bool_]:
         """Bool [B]: rows that can be scored."""
         if self.labels is not None:
-            return self.labels != NO_LABEL
+            return np.not_equal(self.labels, NO_LABEL)
         if self.targets is not None:
-            return ~np.isnan(self.targets).any(axis=1)
+            return np.isnan(self.targets).sum(axis=1) == 0
         return np.zeros(len(self), dtype=np.bool_)
 
     def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Outcomes:

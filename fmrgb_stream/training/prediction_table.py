@@ -76,7 +76,8 @@ def write_outcomes(folder: Path, found: Sequence[Outcomes]) -> list[Path]:
     names = ["predictions"]
     has_windows = any(len(set(outcomes.keys)) < len(outcomes) for outcomes in found)
     has_groups = any(len(set(o.groups)) < len(set(o.keys)) for o in found)
-    for by, is_wanted in (("key", has_windows), ("group", has_groups)):
+    wanted: dict[AverageBy, bool] = {"key": has_windows, "group": has_groups}
+    for by, is_wanted in wanted.items():
         if is_wanted:
             names.append(f"predictions_by_{by}")
             write_predictions(folder, names[-1], [averages_table(o, by=by) for o in found])

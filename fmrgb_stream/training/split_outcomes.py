@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -143,6 +143,6 @@ def _truth(
     return None, _column(gathered, "targets") if manifest.target_names else None
 
 
-def _column(gathered: Sequence[GatheredBatch], name: str) -> NDArray[np.generic]:
+def _column(gathered: Sequence[GatheredBatch], name: str) -> NDArray[Any]:
     parts: list[Tensor] = [getattr(batch, name) for batch in gathered]
     return torch.cat(parts).numpy()
