@@ -36,7 +36,8 @@ def config_path(roots, tmp_path):
 
 
 def train(*words):
-    return main(["train", *(str(word) for word in words)])
+    # The page has tests of its own: test_asking.py.
+    return main(["train", *(str(word) for word in words), "--no_report"])
 
 
 def test_a_run_ends_with_zero_and_prints_every_epoch_with_its_step_profile(
