@@ -68,6 +68,7 @@ def one_rank(rank, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP")
 def test_two_processes_get_value_and_gradient_of_one_with_all_clips(tmp_path):
     import socket
