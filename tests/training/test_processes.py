@@ -105,3 +105,14 @@ def wait_for_steps(run, steps, process):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < end
         time.sleep(0.002)
+
+
+def test_the_demo_reaches_its_accuracy_in_two_processes(tmp_path):
+    out = finished(
+        launch(["train", "--config", "demo", "--out", tmp_path, "--json"], num_processes=2),
+        timeout_seconds=500,
+    )
+
+    result = json.loads(out)
+    assert result["test"]["score"] >= 0.95
+    assert [profile["rank"] for profile in result["history"][-1]["profiles"]] == [0, 1]
