@@ -19,10 +19,10 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install demo test test-slow bench check fmt lint types imports docs lock clean
+.PHONY: help install demo test test-slow test-servers bench check fmt lint types imports docs lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## make or refresh the environment in .venv, from requirements.lock
 
@@ -46,6 +46,10 @@ test: install ## the quick tests, which need neither a network nor a server
 
 test-slow: install ## the slow tests
 	$(PYTEST) -m "slow and not network and not servers"
+
+test-servers: install ## the tests against real servers; installs what can be: Ceph, nginx, Azurite, Google's emulator
+	sh tests/support/install_servers.sh $(UV) $(BIN)/python
+	$(PYTEST) -m servers
 
 bench: $(BENCH_STAMP) ## all benchmarks, against the peers, into benchmarks/results; QUICK=1 is a trial
 	$(BENCH_VENV)/bin/python -m benchmarks $(if $(QUICK),--quick)

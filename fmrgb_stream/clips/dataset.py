@@ -19,6 +19,7 @@ from fmrgb_stream.shards.order import DatasetOrder, MixtureOrder
 from fmrgb_stream.shards.plan import source_seed
 from fmrgb_stream.shards.position import order_fingerprint
 from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.urls import parse_location
 
 Root = str | os.PathLike[str]
 
@@ -78,11 +79,10 @@ def list_sources(
             "them, which takes every clip once an epoch"
         )
     if len({str(source) for source, _ in listed}) < len(listed):
-        raise ConfigError(
-            f"a source stands twice in {[str(source) for source, _ in listed]}; add its weights up"
-        )
+        shown = [parse_location(source).shown for source, _ in listed]
+        raise ConfigError(f"a source stands twice in {shown}; add its weights up")
     for source, weight in listed:
-        check_positive(f"weight of {str(source)!r}", weight)
+        check_positive(f"weight of {parse_location(source).shown!r}", weight)
     return [source for source, _ in listed], [weight for _, weight in listed]
 
 

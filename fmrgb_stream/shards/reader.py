@@ -48,9 +48,6 @@ class ShardReader:
         self._first_sample = list(accumulate(counts, initial=0))
         self._part = lru_cache(maxsize=_PARTS_KEPT)(self._read_part)
         self._sidecar = lru_cache(maxsize=_SIDECARS_KEPT)(self._open_sidecar)
-        for shard in split.shards:
-            store.expect(shard.path, num_bytes=shard.num_bytes, sha256=shard.sha256)
-            store.expect(shard.index_path, num_bytes=None, sha256=shard.index_sha256)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets a reader that has read nothing."""
@@ -137,7 +134,11 @@ class ShardReader:
     def _open_sidecar(self, shard: int) -> Sidecar:
         from fmrgb_stream.shards.sidecar import Sidecar
 
-        sidecar = Sidecar(self._store, self._shards[shard].index_path)
+        entry, store = self._shards[shard], self._store
+        # A sidecar is opened before its shard is read.
+        store.expect(entry.index_path, num_bytes=None, sha256=entry.index_sha256)
+        store.expect(entry.path, num_bytes=entry.num_bytes, sha256=entry.sha256)
+        sidecar = Sidecar(store, entry.index_path)
         self._check_count(shard, sidecar.num_rows, sidecar.url)
         return sidecar
 
@@ -208,7 +209,9 @@ def open_sample(root: str, key: str) -> EncodedSample:
         sample_id = reader.find(key)
         if sample_id is not None:
             return reader.read(sample_id)
-    raise ManifestError(f"no sample {key!r} in {root}; its splits are {sorted(manifest.splits)}")
+    raise ManifestError(
+        f"no sample {key!r} in {store.url}; its splits are {sorted(manifest.splits)}"
+    )
 
 
 def _video_member(info: SampleInfo) -> Member | None:

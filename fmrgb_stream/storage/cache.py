@@ -11,7 +11,6 @@ of last use is the data file's own.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -24,11 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from fmrgb_stream.storage.eviction import make_room, try_lock
+from fmrgb_stream.storage.eviction import DISK_FULL, Limits, reserve, try_lock
 from fmrgb_stream.storage.local import OpenFile
 
 logger = logging.getLogger(__name__)
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _POLL_SECONDS: Final = 0.02
 _TOUCH_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 600.0
@@ -92,8 +90,7 @@ class NodeCache:
     ) -> None:
         """Take a folder that is there, on a disk of this machine."""
         self.folder = folder
-        self._max_bytes = max_bytes
-        self._idle_seconds = idle_seconds
+        self._limits = Limits(folder=folder, max_bytes=max_bytes, idle_seconds=idle_seconds)
         self._wait_seconds = wait_seconds
         self._has_warned = False
 
@@ -149,7 +146,7 @@ class NodeCache:
     def _brought(self, entry: CacheEntry, download: Callable[[int], None]) -> CachedFile | None:
         part = self._path(entry, "part")
         try:
-            descriptor = self._reserved(entry, part)
+            descriptor = reserve(part, entry.size, self._limits)
             if descriptor is None:
                 self._warn("has no room for more")
                 return None
@@ -164,7 +161,7 @@ class NodeCache:
                 os.close(descriptor)
         except OSError as error:
             part.unlink(missing_ok=True)
-            if error.errno not in _DISK_FULL:
+            if error.errno not in DISK_FULL:
                 raise
             self._warn(f"cannot keep more: {error.strerror}")
             return None
@@ -172,27 +169,6 @@ class NodeCache:
             part.unlink(missing_ok=True)
             raise
         return self._ready(entry)
-
-    def _reserved(self, entry: CacheEntry, part: Path) -> int | None:
-        """A file of the entry's size, its blocks taken; None where the limit forbids."""
-        part.unlink(missing_ok=True)  # of a process that died
-        limits = {"folder": self.folder, "max_bytes": self._max_bytes, "needed": entry.size}
-        if not make_room(**limits, idle_seconds=self._idle_seconds):
-            return None
-        for is_last in (False, True):
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(descriptor, 0, entry.size)
-            except OSError as error:
-                os.close(descriptor)
-                part.unlink(missing_ok=True)
-                if is_last or error.errno not in _DISK_FULL:
-                    raise
-                # The disk is smaller than the limit: whatever nobody has open may go.
-                make_room(**limits, idle_seconds=0.0, is_forced=True)
-            else:
-                return descriptor
-        return None
 
     def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY)

@@ -81,7 +81,10 @@ def open_client(location: Location, policy: RetryPolicy) -> ObjectStore:
     except (BaseError, ValueError, TypeError) as error:
         # Its first line names the setting; the others may repeat values.
         words = str(error).splitlines()[0]
-        raise ConfigError(f"{location.shown} cannot be opened: {words}") from None
+        raise ConfigError(
+            f"{location.shown} cannot be opened: {words}; check the options of the URL and the store's "
+            "environment variables"
+        ) from None
 
 
 def _client_options(location: Location, policy: RetryPolicy) -> ClientConfig:

@@ -94,6 +94,7 @@ def retried(
     """
     end = time.monotonic() + policy.deadline_seconds
     requests, has_refreshed, has_asked_again = 0, False, False
+    failed = Trouble("passing", "it was never tried")
     for number in range(1, policy.tries + 1):
         try:
             return attempt()

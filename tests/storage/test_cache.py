@@ -1,5 +1,6 @@
 """A node's cache: one download, no torn file, nothing taken from a reader, and no disk too small."""
 
+import dataclasses
 import fcntl
 import hashlib
 import logging
@@ -266,7 +267,8 @@ def test_readers_keep_their_bytes_while_others_evict(origin, folder):
     """Two stores whose limit holds two of eight shards, read by four threads at once."""
     stores = [open_store(origin, folder, max_bytes=250_000) for _ in range(2)]
     for store in stores:
-        store._objects._shards._idle_seconds = 0.0
+        cache = store._objects._shards
+        cache._limits = dataclasses.replace(cache._limits, idle_seconds=0.0)
     wrong = []
 
     def read(seed):

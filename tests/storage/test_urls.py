@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import fmrgb_stream as fs
 from fmrgb_stream.errors import AccessDenied, ConfigError, StorageError
 from fmrgb_stream.storage import Store
 from fmrgb_stream.storage.retry import RetryPolicy
@@ -39,7 +40,7 @@ def test_two_endpoints_are_two_places():
     [
         ("ftp://host/x", "scheme 'ftp'"),
         ("s3:///x", "bucket is missing"),
-        ("s3://bucket/x?endpont=1", r"\['endpont'\] are not known; allowed: anonymous"),
+        ("s3://bucket/x?place=1", r"\['place'\] are not known; allowed: anonymous"),
         ("s3://bucket/x?anonymous=perhaps", "true or false"),
         ("s3://bucket/x?endpoint=host:9000", "http://"),
         (f"s3://key:{SECRET}@bucket/x", "environment"),
@@ -57,6 +58,13 @@ def test_a_store_goes_to_another_process_with_its_credentials_unseen():
     other = pickle.loads(pickle.dumps(store))
     assert other.url == store.url == "https://host/data"
     assert SECRET not in repr(store._location)
+
+
+def test_a_mixture_that_cannot_be_is_refused_without_passwords():
+    root = f"https://user:{SECRET}@host/data"
+    with pytest.raises(ConfigError, match="stands twice") as caught:
+        fs.build_loader(sources=[(root, 1.0), (root, 2.0)])
+    assert SECRET not in str(caught.value)
 
 
 def shown_by(error):

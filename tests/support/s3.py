@@ -38,6 +38,12 @@ class S3Server:
 
         return boto3.client("s3", **_login(self.endpoint, self.key, self.secret))
 
+    def put_many(self, prefix, count):
+        """That many objects of one byte."""
+        client = self.client()
+        for number in range(count):
+            client.put_object(Bucket=BUCKET, Key=f"{prefix}/{number:05d}", Body=b"x")
+
     def sizes(self, prefix=""):
         """Bytes by key, as another client sees them."""
         pages = self.client().get_paginator("list_objects_v2")
