@@ -40,15 +40,17 @@ def run_ranks(root, tail, rootpath, *, world_size=2):
         for rank in range(world_size)
     ]
     try:
-        ended = [(*rank.communicate(timeout=90), rank.returncode) for rank in ranks]
+        ended = [(*rank.communicate(timeout=200), rank.returncode) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
+            rank.wait()
     for _, errors, code in ended:
         assert code == 0, errors
     return [json.loads(output.splitlines()[-1]) for output, _, _ in ended]
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("tail", ["pad", pytest.param("drop", marks=pytest.mark.slow)])
 def test_two_processes_share_every_epoch_once_and_never_wait_for_each_other(
     root, tail, pytestconfig

@@ -264,7 +264,7 @@ def kill_one_then_end_all(processes, *, num_commits):
     for _ in range(num_commits):
         assert processes[0].stdout.readline() == "committed\n", "the training died by itself"
     processes[-1].send_signal(signal.SIGKILL)
-    end = time.monotonic() + 40
+    end = time.monotonic() + 100
     codes = [process.wait(max(end - time.monotonic(), 0.1)) for process in processes]
     processes[0].stdout.close()
     assert all(codes), "a rank went on although another was killed"
@@ -275,9 +275,10 @@ def end_well(processes):
         if process.stdout:
             process.stdout.read()
             process.stdout.close()
-        assert process.wait(60) == 0
+        assert process.wait(100) == 0
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("first", "second"), [(2, 1), pytest.param(4, 2, marks=pytest.mark.slow)])
 def test_a_killed_rank_and_a_restart_on_fewer_processes_lose_and_double_nothing(
     root, tmp_path, first, second, capsys
@@ -292,6 +293,7 @@ def test_a_killed_rank_and_a_restart_on_fewer_processes_lose_and_double_nothing(
     assert [(e["coverage"], e["num_duplicates"]) for e in order["epochs"]] == [(1.0, 0)] * 2
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_a_mixture_survives_a_killed_rank_and_another_world_with_a_dropped_tail(
     root, other, tmp_path, capsys

@@ -19,6 +19,8 @@ from fmrgb_stream.config import ClipConfig, LoaderConfig
 from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.loader import build_loader
 from fmrgb_stream.shards import EpochPlan, Manifest, RankTasks, ShardReader, SplitEntry
+from fmrgb_stream.shards.order import DatasetOrder
+from fmrgb_stream.shards.position import EpochPlace
 from fmrgb_stream.storage import Store
 
 Result = TypeVar("Result")
@@ -154,13 +156,11 @@ def resume_cost(root: Path, position: int) -> ResumeCost:
     store = CountedStore(root)
     entry = Manifest.load(store).split("train")
     reader, clip = ShardReader(store, entry), ClipConfig()
-    rank = RankTasks(
-        items=split_items(reader, entry, clip),
-        config=LoaderConfig(batch_size=_BATCH_SIZE),
-        world=WorldInfo(),
-    )
+    config, items = LoaderConfig(batch_size=_BATCH_SIZE), split_items(reader, entry, clip)
+    order = DatasetOrder(items, config=config, seed=config.seed)
+    rank = RankTasks(order=order, config=config, world=WorldInfo())
     source = SampleSource(reader, clip=clip, seed=0)
-    for task in next(rank.batches(epoch=0, position=position)):
+    for task in next(rank.batches(EpochPlace(position=position))):
         source.fetch(task)
     return ResumeCost(num_reads=store.num_reads, cpu_ms=(time.process_time() - start) * 1e3)
 

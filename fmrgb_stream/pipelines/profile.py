@@ -60,8 +60,9 @@ class LoaderProfile:
 
 def counts_of(stats: Mapping[str, Any]) -> PipelineCounts:
     """The counts that `ClipLoader.stats()` tells."""
-    values = {field.name: stats[field.name] for field in fields(PipelineCounts)}
-    return PipelineCounts(**(values | {"reads": ReadCounts(**stats["reads"])}))
+    values: dict[str, Any] = {field.name: stats[field.name] for field in fields(PipelineCounts)}
+    values["reads"] = ReadCounts(**stats["reads"])
+    return PipelineCounts(**values)
 
 
 def profile_of(

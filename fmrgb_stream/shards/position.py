@@ -76,7 +76,7 @@ class EpochPosition:
                     "with the same dataset or sources and weights, split, seed, shuffling and "
                     "window settings"
                 )
-        counts = {name: state.get(name) for name in ("epoch", "start", "position")}
+        counts: dict[str, Any] = {n: state.get(n) for n in ("epoch", "start", "position")}
         if not all(_is_count(value) for value in counts.values()):
             raise StateMismatch(f"{counts} in the saved state must be counts; it is damaged")
         return cls(place=EpochPlace(**counts), seed=seed, fingerprint=fingerprint)
