@@ -73,7 +73,7 @@ def served(root: Path, folder: Path) -> Generator[str]:
     Raises:
         FileNotFoundError: it is not installed.
     """
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    program = _nginx()
     if program is None:
         raise FileNotFoundError("nginx is not installed (package nginx-light)")
     with socket.socket() as probe:
@@ -91,6 +91,10 @@ def served(root: Path, folder: Path) -> Generator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _nginx() -> str | None:
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 def _wait_for(endpoint: str) -> None:
@@ -128,6 +132,8 @@ def main() -> int:
     arguments = parser.parse_args()
     num_samples: int = arguments.samples or (256 if arguments.quick else 2048)
     rounds: int = arguments.rounds or (1 if arguments.quick else 3)
+    if _nginx() is None:
+        parser.error("nginx is not installed (package nginx-light)")
     with tempfile.TemporaryDirectory(prefix="fmrgb-storage-") as name:
         folder = Path(name)
         root = folder / "served" / "bucket" / "data"

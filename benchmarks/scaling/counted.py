@@ -27,7 +27,7 @@ class CountedStore(Store):
         self._add(len(content), 0)
         return content
 
-    def read_range(self, path: str, *, start: int, length: int) -> bytes:
+    def read_range(self, path: str, *, start: int, length: int) -> bytes | memoryview:
         """See `Store.read_range`."""
         content = super().read_range(path, start=start, length=length)
         self._add(length, length)

@@ -32,6 +32,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("root", type=str, help="Dataset root, the folder of manifest.json.")
     parser.add_argument("--split", type=str, default="train", help="One of its splits.")
     parser.add_argument("--seconds", type=float, default=5.0, help="How long it is measured.")
+    parser.add_argument(
+        "--cache-dir", type=str | None, default=None, help="Where a remote root's shards are kept."
+    )
     parser.add_argument("--device", type=str, default="cpu", help="Where batches are delivered.")
     parser.add_argument(
         "--backend", type=str, default="auto", help="Who makes them: auto, cpu or dali."
@@ -53,6 +56,7 @@ def run(arguments: Namespace) -> int:
         split=arguments.split,
         clip=config_from_flags(arguments, ClipConfig, prefix="clip."),
         device=arguments.device,
+        cache_dir=arguments.cache_dir,
         backend=arguments.backend,
         **asked,
     ) as loader:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from fmrgb_stream.storage.eviction import DISK_FULL, Limits, reserve, try_lock
+from fmrgb_stream.storage.eviction import Limits, reserve, try_lock
 from fmrgb_stream.storage.local import OpenFile
 
 logger = logging.getLogger(__name__)
@@ -108,12 +108,17 @@ class NodeCache:
         file = self._ready(entry)
         if file is not None:
             return file
-        with self._leading(entry) as leads:
-            if not leads:
-                self._warn(f"waited {self._wait_seconds:.0f} s for another process's download")
-                return None
-            # Whoever led before may have brought it.
-            return self._ready(entry) or self._brought(entry, download)
+        try:
+            with self._leading(entry) as leads:
+                if not leads:
+                    self._warn(f"waited {self._wait_seconds:.0f} s for another process's download")
+                    return None
+                # Whoever led before may have brought it.
+                return self._ready(entry) or self._brought(entry, download)
+        except OSError as error:
+            # Of the disk, which is full, fails or was tidied up: a download's errors are our own.
+            self._warn(f"cannot keep more: {error.strerror}")
+            return None
 
     def drop(self, entry: CacheEntry) -> None:
         """Take an entry away; who has it open can read on."""
@@ -159,12 +164,6 @@ class NodeCache:
                 self._sync_folder()
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            if error.errno not in DISK_FULL:
-                raise
-            self._warn(f"cannot keep more: {error.strerror}")
-            return None
         except BaseException:
             part.unlink(missing_ok=True)
             raise

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -23,11 +22,21 @@ class ReadCounts:
 
     def __add__(self, other: ReadCounts) -> ReadCounts:
         """Both together."""
-        return _counts(a + b for a, b in zip(astuple(self), astuple(other), strict=True))
+        return ReadCounts(
+            num_bytes=self.num_bytes + other.num_bytes,
+            num_requests=self.num_requests + other.num_requests,
+            num_retries=self.num_retries + other.num_retries,
+            num_cache_hits=self.num_cache_hits + other.num_cache_hits,
+        )
 
     def __sub__(self, other: ReadCounts) -> ReadCounts:
         """What came since."""
-        return _counts(a - b for a, b in zip(astuple(self), astuple(other), strict=True))
+        return ReadCounts(
+            num_bytes=self.num_bytes - other.num_bytes,
+            num_requests=self.num_requests - other.num_requests,
+            num_retries=self.num_retries - other.num_retries,
+            num_cache_hits=self.num_cache_hits - other.num_cache_hits,
+        )
 
 
 NOTHING_READ: Final = ReadCounts()
@@ -53,13 +62,3 @@ class ReadMeter:
     def counts(self) -> ReadCounts:
         """All so far."""
         return self._counts
-
-
-def _counts(values: Iterable[int]) -> ReadCounts:
-    num_bytes, num_requests, num_retries, num_cache_hits = values
-    return ReadCounts(
-        num_bytes=num_bytes,
-        num_requests=num_requests,
-        num_retries=num_retries,
-        num_cache_hits=num_cache_hits,
-    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOW_WATER: Final = 0.9
 """Eviction goes on until the rest fills this share of the limit, so that it is rare."""
 
@@ -56,7 +56,7 @@ def reserve(part: Path, size: int, limits: Limits) -> int | None:
         try:
             return _allocated(part, size)
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if error.errno not in _DISK_FULL:
                 raise
         # The disk is smaller than the limit: whatever nobody has open may go.
         _make_room(replace(limits, idle_seconds=0.0), size, all_of_it=True)

@@ -240,6 +240,13 @@ def test_a_full_disk_is_no_error(origin, folder, caplog):
     assert caplog.text.count("read without it") == 1
 
 
+def test_a_cache_whose_folder_was_tidied_up_is_done_without(origin, folder, caplog):
+    store = open_store(origin, folder)
+    folder.rmdir()
+    assert store.read_range("a.tar", start=9, length=9) == CONTENT[9:18]
+    assert caplog.text.count("read without it") == 1
+
+
 @pytest.fixture
 def small_disk(folder):
     """The folder as a disk of 1 MB."""
