@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import socket
 import statistics
@@ -30,6 +31,7 @@ from typing import Final
 
 from benchmarks.bars import Bar, Table, argument_parser, conclude
 from benchmarks.synthetic import write_dataset
+from benchmarks.throughput.process_tree import tree_cpu_seconds
 from benchmarks.timing import interleaved_ms
 from fmrgb_stream.loader import build_loader
 from fmrgb_stream.shards import Manifest
@@ -52,14 +54,15 @@ http {{
 # With tcp_nopush, small ranges would wait 40 ms each.
 
 
-def play(root: str, *, cache: Path | None = None) -> int:
-    """One epoch of a new loader; the number of clips."""
+def play(root: str, cpu_ms: list[float], *, cache: Path | None = None) -> int:
+    """One epoch of a new loader; the number of clips. Adds its CPU milliseconds a clip."""
     if cache is not None:
         shutil.rmtree(cache, ignore_errors=True)
-    num_clips = 0
+    num_clips, before = 0, tree_cpu_seconds(os.getpid())
     with build_loader(root, batch_size=BATCH_SIZE, cache_dir=cache) as loader:
         for batch in loader:
             num_clips += len(batch)
+    cpu_ms.append((tree_cpu_seconds(os.getpid()) - before) * 1e3 / num_clips)
     return num_clips
 
 
@@ -70,7 +73,7 @@ def served(root: Path, folder: Path) -> Generator[str]:
     Raises:
         FileNotFoundError: it is not installed.
     """
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    program = _nginx()
     if program is None:
         raise FileNotFoundError("nginx is not installed (package nginx-light)")
     with socket.socket() as probe:
@@ -88,6 +91,10 @@ def served(root: Path, folder: Path) -> Generator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _nginx() -> str | None:
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 def _wait_for(endpoint: str) -> None:
@@ -125,16 +132,19 @@ def main() -> int:
     arguments = parser.parse_args()
     num_samples: int = arguments.samples or (256 if arguments.quick else 2048)
     rounds: int = arguments.rounds or (1 if arguments.quick else 3)
+    if _nginx() is None:
+        parser.error("nginx is not installed (package nginx-light)")
     with tempfile.TemporaryDirectory(prefix="fmrgb-storage-") as name:
         folder = Path(name)
         root = folder / "served" / "bucket" / "data"
         num_bytes = write_true_dataset(root, num_samples)
         with served(folder / "served", folder) as endpoint:
             url = f"s3://bucket/data?endpoint={endpoint}&anonymous=true"
+            cpu_ms: dict[str, list[float]] = {"disk": [], "ranges": [], "cold cache": []}
             contestants = {
-                "disk": partial(play, str(root)),
-                "ranges": partial(play, url),
-                "cold cache": partial(play, url, cache=folder / "cache"),
+                "disk": partial(play, str(root), cpu_ms["disk"]),
+                "ranges": partial(play, url, cpu_ms["ranges"]),
+                "cold cache": partial(play, url, cpu_ms["cold cache"], cache=folder / "cache"),
             }
             spent = interleaved_ms(contestants, rounds=rounds)
     speeds = {place: [1000 / ms for ms in times] for place, times in spent.items()}
@@ -146,6 +156,7 @@ def main() -> int:
                 "clips/s": statistics.median(found),
                 "worst": min(found),
                 "best": max(found),
+                "CPU ms a clip, server's too": statistics.median(cpu_ms[place][1:]),
             }
             for place, found in speeds.items()
         ],
