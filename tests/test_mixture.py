@@ -1,6 +1,7 @@
 """Mixtures by `build_loader(sources=...)`: what is refused, what a batch says, resume, statistics."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ import pytest
 
 import fmrgb_stream as fs
 from fmrgb_stream.errors import ConfigError, StateMismatch
+from fmrgb_stream.pipelines.cpu.messages import Control
+from fmrgb_stream.sample import ClipTask
 from fmrgb_stream.shards import Manifest
 from fmrgb_stream.storage import Store
 from tests.support.datasets import pack_numbered
@@ -209,3 +212,13 @@ def test_sources_with_other_labels_or_sound_are_refused(roots, tmp_path, fields,
     other = changed(roots[1], tmp_path / "other", **fields)
     with pytest.raises(ConfigError, match=message):
         build([(roots[0], 1), (other, 1)])
+
+
+def test_a_worker_that_dies_names_the_sample_and_its_source():
+    control = Control.create(2)
+    os.close(control.descriptor)
+    control.begin(0, ClipTask(sample_id=5, window_index=0, epoch=0, is_padding=False, source=2))
+    control.begin(1, ClipTask(sample_id=7, window_index=0, epoch=0, is_padding=False))
+    assert control.samples() == ["sample 5 of source 2", "sample 7"]
+    control.rest(0)
+    assert control.samples() == ["sample 7"]

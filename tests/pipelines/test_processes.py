@@ -336,7 +336,7 @@ def test_a_long_silence_is_told(root, monkeypatch, caplog):
     with pytest.raises(LoaderClosed):
         list(pipe.batches(tasks((3, 1))))
     closer.join()
-    assert "the decode processes are at samples [3]" in caplog.text
+    assert "the decode processes are at sample 3 " in caplog.text
 
 
 def test_batches_that_were_given_up_are_unmapped_everywhere(root):

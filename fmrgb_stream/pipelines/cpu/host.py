@@ -146,7 +146,7 @@ def _serve(
         for place, task in job.places:
             result = None
             if control.is_wanted(job.session):
-                control.begin(number, task.sample_id)
+                control.begin(number, task)
                 result = worker.make(task, layout.clip(memory, place))
                 control.rest(number)
             elif ahead is not None:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from fmrgb_stream.errors import ConfigError, FmrgbError
+from fmrgb_stream.pipelines.cpu import watch
 from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.sample import ClipTask
 from fmrgb_stream.storage import NOTHING_READ, ReadCounts
@@ -92,7 +93,8 @@ def _failed(batch: int, place: int, error: Exception) -> Reply:
 class Control:
     """A page that all processes see: which session is wanted, and what each worker is at.
 
-    int64: [0] the oldest session whose jobs are wanted; [1 + n] sample id of worker n, -1 at rest.
+    int64: [0] the oldest session whose jobs are wanted; [1 + n] what worker n is at (see
+    `watch.name_of`), -1 at rest.
     Every word has one writer.
     """
 
@@ -124,14 +126,14 @@ class Control:
         """Whether jobs of this session are still to be done."""
         return session >= int(self._words[0])
 
-    def begin(self, worker: int, sample_id: int) -> None:
+    def begin(self, worker: int, task: ClipTask) -> None:
         """Note what a worker is at."""
-        self._words[1 + worker] = sample_id
+        self._words[1 + worker] = (task.source << watch.SAMPLE_BITS) + task.sample_id
 
     def rest(self, worker: int) -> None:
         """Note that a worker is at nothing."""
         self._words[1 + worker] = -1
 
-    def samples(self) -> list[int]:
+    def samples(self) -> list[str]:
         """The samples that are being made."""
-        return [int(word) for word in self._words[1:] if word >= 0]
+        return [watch.name_of(int(word)) for word in self._words[1:] if word >= 0]

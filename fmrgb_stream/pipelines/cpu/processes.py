@@ -208,10 +208,10 @@ class ProcessCrew:
         while not self.receive(timeout_seconds=SILENCE_SECONDS):
             samples = self._running().control.samples()
             logger.warning(
-                "no clip for %.0f s; the decode processes are at samples %s (storage that does not "
+                "no clip for %.0f s; the decode processes are at %s (storage that does not "
                 "answer, or a very long decode)",
                 SILENCE_SECONDS,
-                samples,
+                ", ".join(samples) or "nothing",
             )
 
     def stop(self) -> None:

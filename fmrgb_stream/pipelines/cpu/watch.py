@@ -12,6 +12,8 @@ import sys
 
 WORD_BYTES = 8
 """Of the words in `messages.Control`."""
+SAMPLE_BITS = 40
+"""Of such a word; above them is the sample's source."""
 
 
 def main(alarm_fd: int, control_fd: int, workers: list[int]) -> None:
@@ -33,14 +35,20 @@ def main(alarm_fd: int, control_fd: int, workers: list[int]) -> None:
         number = numbers.pop(process)
         if status:
             word = os.pread(control_fd, WORD_BYTES, WORD_BYTES * (1 + number))
-            sample_id = int.from_bytes(word, sys.byteorder, signed=True)
-            os.write(alarm_fd, _last_words(status, sample_id).encode())
+            at = int.from_bytes(word, sys.byteorder, signed=True)
+            os.write(alarm_fd, _last_words(status, at).encode())
             for other in numbers:
                 os.kill(other, signal.SIGKILL)
             return
 
 
-def _last_words(status: int, sample_id: int) -> str:
+def name_of(word: int) -> str:
+    """The sample that a word of `messages.Control` stands for."""
+    source, sample_id = divmod(word, 1 << SAMPLE_BITS)
+    return f"sample {sample_id} of source {source}" if source else f"sample {sample_id}"
+
+
+def _last_words(status: int, at: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
         end = "was killed (SIGKILL), which is what the kernel does when memory runs out"
@@ -49,7 +57,7 @@ def _last_words(status: int, sample_id: int) -> str:
     else:
         end = f"ended with exit code {code}"
     return (
-        f"{end}, {'at rest' if sample_id < 0 else f'making sample {sample_id}'}. Its own output, "
+        f"{end}, {'at rest' if at < 0 else f'making {name_of(at)}'}. Its own output, "
         "if any, is above. Run `fmrgb verify` if it names a sample; lower num_workers or "
         "batch_size if memory is short"
     )
