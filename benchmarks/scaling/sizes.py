@@ -126,7 +126,7 @@ def bars_of(cost: SizeCost) -> list[Bar]:
         ),
         Bar(name=f"resume CPU, worst place to best, {of}", value=max(cpu) / min(cpu),
             limit=RESUME_RATIO),
-        Bar(name=f"resume reads, most {of}", value=max(reads), limit=2 * _BATCH_SIZE + 1),
+        Bar(name=f"resume reads, most {of}", value=max(reads), limit=3 * _BATCH_SIZE + 1),
     ]  # fmt: skip
 
 
