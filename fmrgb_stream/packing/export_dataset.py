@@ -18,7 +18,7 @@ from typing import Any, Final
 from fmrgb_stream.config import ExportConfig
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ConfigError, PackError
-from fmrgb_stream.packing.destination import check_apart, locked
+from fmrgb_stream.packing.destination import check_apart, check_local, locked
 from fmrgb_stream.packing.export_files import SAMPLES_A_JOB, ExportJob, export_samples
 from fmrgb_stream.packing.export_tables import (
     ExportedRow,
@@ -68,12 +68,13 @@ def export(
         progress: Where to report; None is nowhere.
 
     Raises:
-        ConfigError: a split or setting that cannot be.
+        ConfigError: a split or setting that cannot be, or a destination that is a URL.
         PackError: the destination holds something else, or cannot be written to.
         MissingExtraError: the form needs a library that is not installed.
         SampleError, DatasetError, StorageError: a sample cannot be read; `fmrgb verify` tells more.
     """
     started = time.monotonic()
+    check_local(destination)
     settings, told = config or ExportConfig(), progress or SilentProgress()
     manifest, target = Manifest.load(Store(root)), Path(destination).expanduser().absolute()
     location = parse_location(root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -35,28 +35,35 @@ class SampleFacts:
 
 def check_across(samples: Sequence[SampleFacts], notes: Notes) -> None:
     """Compare all samples of a dataset; they come in its order."""
-    _check_keys(samples, notes)
-    _check_groups(samples, notes)
-    told = _check_equal_bytes(samples, notes)
+    condemned = _check_keys(samples, notes) | _check_groups(samples, notes)
+    told = _check_equal_bytes(samples, condemned, notes)
     _check_looks(samples, told, notes)
     _check_loudness(samples, notes)
 
 
-def _check_keys(samples: Iterable[SampleFacts], notes: Notes) -> None:
+def _check_keys(samples: Iterable[SampleFacts], notes: Notes) -> set[int]:
+    """The numbers of the samples that have an error now."""
     keys: dict[str, str] = {}
-    for sample in samples:
+    condemned: set[int] = set()
+    for number, sample in enumerate(samples):
         place = sample.place
         if place.key in keys:
             notes.error("key", place, f"the same key stands in {keys[place.key]}")
+            condemned.add(number)
         else:
             keys[place.key] = place.path
+    return condemned
 
 
-def _check_groups(samples: Iterable[SampleFacts], notes: Notes) -> None:
-    """A group belongs to the split that has most of it, to the first of two with as many."""
-    groups: dict[str, dict[str, list[SampleFacts]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples:
-        groups[sample.group][sample.split].append(sample)
+def _check_groups(samples: Sequence[SampleFacts], notes: Notes) -> set[int]:
+    """A group belongs to the split that has most of it, to the first of two with as many.
+
+    Returns the numbers of the samples that have an error now.
+    """
+    groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    condemned: set[int] = set()
+    for number, sample in enumerate(samples):
+        groups[sample.group][sample.split].append(number)
     for group, splits in sorted(groups.items()):
         if len(splits) < 2:
             continue
@@ -65,23 +72,36 @@ def _check_groups(samples: Iterable[SampleFacts], notes: Notes) -> None:
             if split == home:
                 continue
             for stray in strays:
+                condemned.add(stray)
                 notes.error(
                     "group-leak",
-                    stray.place,
+                    samples[stray].place,
                     f"group {group!r} stands in the splits {', '.join(sorted(splits))}; "
                     f"most of it in {home}",
                 )
+    return condemned
 
 
-def _check_equal_bytes(samples: Sequence[SampleFacts], notes: Notes) -> set[tuple[int, int]]:
-    """The pairs that were told, so that their look is not told as well."""
+def _check_equal_bytes(
+    samples: Sequence[SampleFacts], condemned: Set[int], notes: Notes
+) -> set[tuple[int, int]]:
+    """The pairs that were told, so that their look is not told as well.
+
+    Of the `condemned` no copy is told: they have an error already, and without them there is none.
+    """
     sizes = Counter(sample.split for sample in samples)
     same: dict[str, list[int]] = defaultdict(list)
     for number, sample in enumerate(samples):
         if sample.media.content_id:
             same[sample.media.content_id].append(number)
     told: set[tuple[int, int]] = set()
-    for numbers in same.values():
+    for copies in same.values():
+        # The look of two with equal bytes is no news where one of them goes anyway.
+        gone = [number for number in copies if number in condemned]
+        told |= {tuple(sorted((n, other))) for n in gone for other in copies}  # pyright: ignore[reportAssignmentType]
+        numbers = [number for number in copies if number not in condemned]
+        if not numbers:
+            continue
         # The smallest split keeps it, so that test sets stay what they were.
         home = samples[min(numbers, key=lambda n: sizes[samples[n].split])]
         for number in numbers:

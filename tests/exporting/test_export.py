@@ -180,6 +180,13 @@ def test_unknown_split_is_refused(root, tmp_path):
         write(root, tmp_path / "out", "folder", splits=("dev",))
 
 
+def test_bucket_is_refused_and_no_folder_of_its_name_made(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="copy it to the bucket"):
+        write(root, "s3://bucket/out", "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_source_is_only_read(root, tmp_path):
     before = all_bytes(root)
     write(root, tmp_path / "out", "hf")

@@ -14,7 +14,7 @@ import torch
 import fmrgb_stream as fs
 from fmrgb_stream.cli.main import main
 from fmrgb_stream.config import IndexConfig
-from fmrgb_stream.errors import ConfigError, DatasetError, SourceError
+from fmrgb_stream.errors import ConfigError, DatasetError, PackError, SourceError
 from fmrgb_stream.packing import index, verify
 from fmrgb_stream.packing.index_dataset import split_of
 from tests.indexing.conftest import NUM_FRAMES, beside, inside, sound_file, video, write_tar
@@ -68,6 +68,19 @@ def test_read_only_source_gets_a_folder_of_its_own(foreign, tmp_path):
     assert all_bytes(foreign) == before
     assert verify(tmp_path / "out", num_workers=1).findings == ()
     assert (tmp_path / "out" / "train-0000.tar").is_symlink()
+
+
+def test_folder_inside_the_source_is_refused(tars):
+    with pytest.raises(PackError, match="apart"):
+        index(tars, tars / "dataset", config=ONE)
+    assert not (tars / "dataset").exists()
+
+
+def test_bucket_is_no_place_for_sidecars(tars, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="copy it to the bucket"):
+        index(tars, "s3://bucket/out", config=ONE)
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_second_run_gives_the_same_files_and_probes_nothing(tars):
