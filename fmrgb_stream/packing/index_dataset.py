@@ -173,11 +173,13 @@ def _publish(
         splits={name: _split_entry(splits[name]) for name in _in_order(splits)},
         channel_stats={},
     )
-    manifest = publish_statistics(destination, manifest, max_clips=config.stats_samples, pool=pool)
+    manifest, bad_clips = publish_statistics(
+        destination, manifest, max_clips=config.stats_samples, pool=pool, skip_bad=True
+    )
     return IndexReport(
         manifest=manifest,
         rejects=rejects,
-        warnings=tuple(text for shard in shards for text in shard.noted["warnings"]),
+        warnings=(*(text for shard in shards for text in shard.noted["warnings"]), *bad_clips),
         label_source=labels.source,
         num_resumed=sum(len(shard.infos) for shard in shards if shard.is_resumed),
         seconds=0.0,

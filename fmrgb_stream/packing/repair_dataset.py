@@ -52,6 +52,8 @@ class RepairReport:
     manifest: Manifest
     dropped: tuple[Reject, ...]
     """Samples, and shards that could not be read, that are not in the new dataset."""
+    warnings: tuple[str, ...]
+    """Samples that are in it, though their clips cannot be made: verify had not decoded them."""
     num_resumed: int
     """Samples that an earlier run had written."""
 
@@ -114,12 +116,15 @@ def repair(
         lines = [json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in dropped]
         write_atomic(target / REJECTS_NAME, "".join(lines).encode("utf-8", "replace"))
         fresh = _manifest(manifest, splits, fingerprint)
-        fresh = publish_statistics(target, fresh, max_clips=_stats_samples(manifest), pool=pool)
+        fresh, warnings = publish_statistics(
+            target, fresh, max_clips=_stats_samples(manifest), pool=pool, skip_bad=True
+        )
         finish(target)
     resumed = [w for written in splits.values() for w in written if w.is_resumed]
     return RepairReport(
         manifest=fresh,
         dropped=dropped,
+        warnings=warnings,
         num_resumed=sum(written.entry.num_samples for written in resumed),
     )
 

@@ -14,7 +14,7 @@ from fmrgb_stream.shards.manifest import Manifest
 from fmrgb_stream.shards.writer import SampleRecord
 from fmrgb_stream.storage import Store
 from tests.support.packed import all_bytes, packed_samples
-from tests.support.planted import first_record, put_in, record_of, rewrite
+from tests.support.planted import first_file, first_record, put_in, record_of, rewrite
 
 
 def repaired(root, destination, **options):
@@ -126,6 +126,15 @@ def test_copy_of_a_sample_that_goes_anyway_is_kept(root, tmp_path):
     kept = packed_samples(tmp_path / "out")
     assert "clip0" in kept
     assert first not in kept
+
+
+def test_sample_that_verify_did_not_decode_costs_a_warning(root, tmp_path):
+    rewrite(root, first_file("mp4", lambda content: content[:64] + bytes(len(content) - 64)))
+    report = verify(root, decode=0, num_workers=1)
+    done = repair(root, tmp_path / "out", report, num_workers=1)
+    assert len(done.warnings) == 1
+    assert "not in the channel statistics" in done.warnings[0]
+    assert done.manifest.stats_num_clips == 1
 
 
 def test_dataset_of_bad_samples_alone_is_refused(root, tmp_path):
