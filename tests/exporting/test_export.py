@@ -150,7 +150,7 @@ def test_picture_and_sound_that_do_not_go_into_one_file_are_told(tmp_path, exten
     files = {extension: video.read_bytes(), "wav": sound}
     write_tar(tmp_path / "tars" / "train-0.tar", [("odd", files)])
     index(tmp_path / "tars", config=IndexConfig(num_workers=1, stats_samples=1))
-    with pytest.raises(DatasetError, match="'odd'.*--to pt"):
+    with pytest.raises(DatasetError, match=r"'odd'.*--to pt"):
         write(tmp_path / "tars", tmp_path / "out", "folder")
 
 
