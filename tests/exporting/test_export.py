@@ -19,6 +19,7 @@ from fmrgb_stream.config import ExportConfig, IndexConfig, PackConfig
 from fmrgb_stream.errors import ConfigError, DatasetError, MissingExtraError, PackError
 from fmrgb_stream.packing import export, index, pack
 from fmrgb_stream.packing.export_tables import safe_name
+from fmrgb_stream.viewing.sample_card import read_sample_card
 from tests.indexing.conftest import beside, write_tar
 from tests.support.media import (
     Picture,
@@ -341,6 +342,20 @@ def test_label_without_a_class_is_told_in_words(root, tmp_path):
     rewrite(tmp_path / "data", first_record(label=7), split="val")
     with pytest.raises(DatasetError, match="label 7"):
         write(tmp_path / "data", tmp_path / "out", "folder")
+
+
+def test_target_without_a_name_is_told_in_words(root, tmp_path):
+    shutil.copytree(root, tmp_path / "data")
+    rewrite(tmp_path / "data", first_record(targets=(0.5,)), split="val")
+    with pytest.raises(DatasetError, match="1 targets, but there are 0 names"):
+        write(tmp_path / "data", tmp_path / "out", "folder")
+
+
+def test_inspect_tells_mattes_and_flow_videos(matted, capsys):
+    assert main(["inspect", str(matted), "a"]) == 0
+    assert "flow.mp4, matte.mp4" in capsys.readouterr().out
+    lines = read_sample_card(matted, "a").streams
+    assert [line.split()[0] for line in lines] == ["picture", "flow", "matte"]
 
 
 def test_litdata_chunks_hold_every_sample(root, tmp_path):

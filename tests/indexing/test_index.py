@@ -107,6 +107,13 @@ def test_statistics_of_sorted_tars_are_of_all_classes(tmp_path):
     assert means[0] == pytest.approx(means[1], rel=1e-6)
 
 
+def test_dali_indexes_can_be_asked_for_later(tars):
+    index(tars, config=replace(ONE, dali_idx=False))
+    assert list(tars.rglob("*.idx")) == []
+    assert index(tars, config=ONE).num_resumed == 9
+    assert len(list(tars.rglob("*.idx"))) == 3
+
+
 def test_folder_inside_the_source_is_refused(tars):
     with pytest.raises(PackError, match="apart"):
         index(tars, tars / "dataset", config=ONE)
