@@ -36,8 +36,8 @@ class SampleFacts:
 def check_across(samples: Sequence[SampleFacts], notes: Notes) -> None:
     """Compare all samples of a dataset; they come in its order."""
     condemned = _check_keys(samples, notes) | _check_groups(samples, notes)
-    told = _check_equal_bytes(samples, condemned, notes)
-    _check_looks(samples, told, notes)
+    condemned |= _check_equal_bytes(samples, condemned, notes)
+    _check_looks(samples, condemned, notes)
     _check_loudness(samples, notes)
 
 
@@ -84,41 +84,38 @@ def _check_groups(samples: Sequence[SampleFacts], notes: Notes) -> set[int]:
 
 def _check_equal_bytes(
     samples: Sequence[SampleFacts], condemned: Set[int], notes: Notes
-) -> set[tuple[int, int]]:
-    """The pairs that were told, so that their look is not told as well.
+) -> set[int]:
+    """The numbers of the samples that have an error now.
 
     Of the `condemned` no copy is told: they have an error already, and without them there is none.
     """
     sizes = Counter(sample.split for sample in samples)
     same: dict[str, list[int]] = defaultdict(list)
     for number, sample in enumerate(samples):
-        if sample.media.content_id:
+        if sample.media.content_id and number not in condemned:
             same[sample.media.content_id].append(number)
-    told: set[tuple[int, int]] = set()
-    for copies in same.values():
-        # The look of two with equal bytes is no news where one of them goes anyway.
-        gone = [number for number in copies if number in condemned]
-        told |= {tuple(sorted((n, other))) for n in gone for other in copies}  # pyright: ignore[reportAssignmentType]
-        numbers = [number for number in copies if number not in condemned]
-        if not numbers:
-            continue
+    found: set[int] = set()
+    for numbers in same.values():
         # The smallest split keeps it, so that test sets stay what they were.
         home = samples[min(numbers, key=lambda n: sizes[samples[n].split])]
         for number in numbers:
             if samples[number].split != home.split:
-                told |= {tuple(sorted((number, other))) for other in numbers}  # pyright: ignore[reportAssignmentType]
+                found.add(number)
                 problem = f"has the same bytes as {home.place.key} of the split {home.split}"
                 notes.error("duplicate", samples[number].place, problem)
-    return told
+    return found
 
 
-def _check_looks(samples: Sequence[SampleFacts], told: set[tuple[int, int]], notes: Notes) -> None:
+def _check_looks(samples: Sequence[SampleFacts], condemned: Set[int], notes: Notes) -> None:
+    """Of two that look alike one must go, if neither goes anyway."""
     sizes = Counter(sample.split for sample in samples)
-    numbers = [n for n, sample in enumerate(samples) if sample.media.look is not None]
+    numbers = [
+        n for n, one in enumerate(samples) if one.media.look is not None and n not in condemned
+    ]
     looks = [look for n in numbers if (look := samples[n].media.look) is not None]
     for pair in sorted((numbers[a], numbers[b]) for a, b in alike(looks)):
         stays, goes = sorted((samples[n] for n in pair), key=lambda s: sizes[s.split])
-        if stays.split != goes.split and pair not in told:
+        if stays.split != goes.split:
             problem = f"shows the same pictures as {stays.place.key} of the split {stays.split}"
             notes.warning("look-alike", goes.place, problem)
 
