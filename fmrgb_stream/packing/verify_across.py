@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -35,35 +35,34 @@ class SampleFacts:
 
 def check_across(samples: Sequence[SampleFacts], notes: Notes) -> None:
     """Compare all samples of a dataset; they come in its order."""
-    condemned = _check_keys(samples, notes) | _check_groups(samples, notes)
-    condemned |= _check_equal_bytes(samples, condemned, notes)
-    _check_looks(samples, condemned, notes)
+    _check_keys(samples, notes)
+    _check_groups(samples, notes)
+    _check_equal_bytes(_without_errors(samples, notes), notes)
+    _check_looks(_without_errors(samples, notes), notes)
     _check_loudness(samples, notes)
 
 
-def _check_keys(samples: Iterable[SampleFacts], notes: Notes) -> set[int]:
-    """The numbers of the samples that have an error now."""
+def _without_errors(samples: Iterable[SampleFacts], notes: Notes) -> list[SampleFacts]:
+    """A repair drops what has an error; what is like it must stay, or both would go."""
+    bad = {(f.path, f.row) for f in notes.findings if f.severity == "error"}
+    return [one for one in samples if (one.place.path, one.place.row) not in bad]
+
+
+def _check_keys(samples: Iterable[SampleFacts], notes: Notes) -> None:
     keys: dict[str, str] = {}
-    condemned: set[int] = set()
-    for number, sample in enumerate(samples):
+    for sample in samples:
         place = sample.place
         if place.key in keys:
             notes.error("key", place, f"the same key stands in {keys[place.key]}")
-            condemned.add(number)
         else:
             keys[place.key] = place.path
-    return condemned
 
 
-def _check_groups(samples: Sequence[SampleFacts], notes: Notes) -> set[int]:
-    """A group belongs to the split that has most of it, to the first of two with as many.
-
-    Returns the numbers of the samples that have an error now.
-    """
-    groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    condemned: set[int] = set()
-    for number, sample in enumerate(samples):
-        groups[sample.group][sample.split].append(number)
+def _check_groups(samples: Iterable[SampleFacts], notes: Notes) -> None:
+    """A group belongs to the split that has most of it, to the first of two with as many."""
+    groups: dict[str, dict[str, list[SampleFacts]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        groups[sample.group][sample.split].append(sample)
     for group, splits in sorted(groups.items()):
         if len(splits) < 2:
             continue
@@ -72,49 +71,34 @@ def _check_groups(samples: Sequence[SampleFacts], notes: Notes) -> set[int]:
             if split == home:
                 continue
             for stray in strays:
-                condemned.add(stray)
                 notes.error(
                     "group-leak",
-                    samples[stray].place,
+                    stray.place,
                     f"group {group!r} stands in the splits {', '.join(sorted(splits))}; "
                     f"most of it in {home}",
                 )
-    return condemned
 
 
-def _check_equal_bytes(
-    samples: Sequence[SampleFacts], condemned: Set[int], notes: Notes
-) -> set[int]:
-    """The numbers of the samples that have an error now.
-
-    Of the `condemned` no copy is told: they have an error already, and without them there is none.
-    """
+def _check_equal_bytes(samples: Sequence[SampleFacts], notes: Notes) -> None:
     sizes = Counter(sample.split for sample in samples)
-    same: dict[str, list[int]] = defaultdict(list)
-    for number, sample in enumerate(samples):
-        if sample.media.content_id and number not in condemned:
-            same[sample.media.content_id].append(number)
-    found: set[int] = set()
-    for numbers in same.values():
+    same: dict[str, list[SampleFacts]] = defaultdict(list)
+    for sample in samples:
+        if sample.media.content_id:
+            same[sample.media.content_id].append(sample)
+    for copies in same.values():
         # The smallest split keeps it, so that test sets stay what they were.
-        home = samples[min(numbers, key=lambda n: sizes[samples[n].split])]
-        for number in numbers:
-            if samples[number].split != home.split:
-                found.add(number)
+        home = min(copies, key=lambda copy: sizes[copy.split])
+        for copy in copies:
+            if copy.split != home.split:
                 problem = f"has the same bytes as {home.place.key} of the split {home.split}"
-                notes.error("duplicate", samples[number].place, problem)
-    return found
+                notes.error("duplicate", copy.place, problem)
 
 
-def _check_looks(samples: Sequence[SampleFacts], condemned: Set[int], notes: Notes) -> None:
-    """Of two that look alike one must go, if neither goes anyway."""
+def _check_looks(samples: Sequence[SampleFacts], notes: Notes) -> None:
     sizes = Counter(sample.split for sample in samples)
-    numbers = [
-        n for n, one in enumerate(samples) if one.media.look is not None and n not in condemned
-    ]
-    looks = [look for n in numbers if (look := samples[n].media.look) is not None]
-    for pair in sorted((numbers[a], numbers[b]) for a, b in alike(looks)):
-        stays, goes = sorted((samples[n] for n in pair), key=lambda s: sizes[s.split])
+    seen = [(one, look) for one in samples if (look := one.media.look) is not None]
+    for pair in sorted(alike([look for _, look in seen])):
+        stays, goes = sorted((seen[n][0] for n in pair), key=lambda s: sizes[s.split])
         if stays.split != goes.split:
             problem = f"shows the same pictures as {stays.place.key} of the split {stays.split}"
             notes.warning("look-alike", goes.place, problem)

@@ -137,6 +137,19 @@ def test_sample_that_verify_did_not_decode_costs_a_warning(root, tmp_path):
     assert done.manifest.stats_num_clips == 1
 
 
+def test_copy_of_a_sample_with_another_error_is_kept(root, tmp_path):
+    """A test sample of no class stands in train too, the larger split."""
+    first = next(s for s in packed_samples(root).values() if s.split == "test").info.key
+    copied = record_of(root, first)
+    rewrite(root, put_in(copied))
+    rewrite(root, first_record(label=9), split="test")
+    report = verify(root, num_workers=1)
+    assert "duplicate" not in {finding.check for finding in report.findings}
+    repair(root, tmp_path / "out", report, num_workers=1)
+    videos = [sample.files["mp4"] for sample in packed_samples(tmp_path / "out").values()]
+    assert copied.files["mp4"] in videos
+
+
 def test_dataset_of_bad_samples_alone_is_refused(root, tmp_path):
     for tar in root.glob("*/*.tar"):
         tar.write_bytes(b"")
