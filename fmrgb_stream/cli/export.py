@@ -49,7 +49,10 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps({"out": str(arguments.out), **asdict(report)}) + "\n")
     else:
-        Console(highlight=False, soft_wrap=True).print(
+        console = Console(highlight=False, soft_wrap=True)
+        for warning in report.warnings:
+            console.print(f"warning: {warning}", markup=False, style="yellow")
+        console.print(
             f"{arguments.out}: {report.num_samples} samples, {report.num_resumed} of them kept from "
             f"an earlier run, {report.num_bytes / 1e6:.1f} MB in {report.seconds:.1f} s",
             markup=False,

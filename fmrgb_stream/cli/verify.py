@@ -53,8 +53,12 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Verify; 0 when no error was found, 1 otherwise, with or without a repair."""
     from fmrgb_stream.packing import repair, verify
+    from fmrgb_stream.packing.destination import check_local
     from fmrgb_stream.packing.progress import make_progress
 
+    repaired, destination = None, cast("Path | None", arguments.repair)
+    if destination is not None:
+        check_local(destination)  # before hours of decoding
     report = verify(
         arguments.root,
         decode=parse_decode(arguments.decode),
@@ -63,7 +67,6 @@ def run(arguments: Namespace) -> int:
     )
     if not arguments.json:
         _print_report(report)
-    repaired, destination = None, cast("Path | None", arguments.repair)
     if destination is not None:
         repaired = repair(
             arguments.root,
@@ -105,7 +108,10 @@ def _print_repair(report: VerifyReport, repaired: RepairReport, destination: Pat
     from rich.console import Console
 
     kept = repaired.manifest.num_samples
-    Console(highlight=False, soft_wrap=True).print(
+    console = Console(highlight=False, soft_wrap=True)
+    for warning in repaired.warnings[:_SHOWN_OF_A_KIND]:
+        console.print(f"warning: {warning}", markup=False, style=_STYLES["warning"])
+    console.print(
         f"{destination}: {kept} of {report.num_samples} samples, {repaired.num_resumed} of them "
         f"kept from an earlier run; what was left out and why is in rejects.jsonl",
         markup=False,
@@ -121,6 +127,7 @@ def _write_json(
             "root": str(destination),
             "num_samples": repaired.manifest.num_samples,
             "num_resumed": repaired.num_resumed,
+            "warnings": list(repaired.warnings),
             "dropped": [asdict(reject) for reject in repaired.dropped],
         }
     sys.stdout.write(json.dumps(content) + "\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fmrgb_stream.config import SPLIT_NAME, PackConfig
-from fmrgb_stream.errors import PackError
+from fmrgb_stream.errors import ConfigError, PackError
 from fmrgb_stream.packing.plan import PackPlan, config_values, plan_values
 from fmrgb_stream.shards.manifest import MANIFEST_NAME
 from fmrgb_stream.shards.writer import write_atomic
@@ -44,6 +44,21 @@ def check_apart(source: Path, destination: Path) -> None:
         raise PackError(
             f"destination {destination} and source {source} lie in each other, and packing never "
             "writes to its source; choose a folder apart from it"
+        )
+
+
+def check_local(destination: str | os.PathLike[str]) -> None:
+    """Refuse a URL, which would become a folder of that name.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    text = os.fspath(destination)
+    # A Path has made one slash of two.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise ConfigError(
+            f"destination {text}: files are written to a folder; give one, and copy it to the "
+            "bucket afterwards"
         )
 
 
@@ -105,6 +120,14 @@ def claim(destination: Path, plan: PackPlan, config: PackConfig, *, overwrite: b
         # Gone before anything new arrives, so that old and new are never mixed under a manifest.
         (destination / MANIFEST_NAME).unlink(missing_ok=True)
     remove_stale(destination, named=named, kept=kept)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is new or empty, or holds a dataset of ours or the beginning of one."""
+    others = (
+        [path for path in folder.iterdir() if path.name != WORK_FOLDER] if folder.is_dir() else []
+    )
+    return not others or _FINGERPRINT in (_held_plan(folder) or {})
 
 
 def _held_plan(destination: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 from fmrgb_stream.config import ExportConfig
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import ConfigError, PackError
-from fmrgb_stream.packing.destination import check_apart, locked
+from fmrgb_stream.packing.destination import check_apart, check_local, locked
 from fmrgb_stream.packing.export_files import SAMPLES_A_JOB, ExportJob, export_samples
 from fmrgb_stream.packing.export_tables import (
     ExportedRow,
@@ -29,7 +29,9 @@ from fmrgb_stream.packing.export_tables import (
 )
 from fmrgb_stream.packing.progress import Progress, SilentProgress
 from fmrgb_stream.packing.workers import WorkerPool
+from fmrgb_stream.shards import ShardReader
 from fmrgb_stream.shards.manifest import Manifest
+from fmrgb_stream.shards.members import COMPANION_EXTENSIONS
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.storage import Store
 from fmrgb_stream.storage.urls import parse_location
@@ -49,6 +51,8 @@ class ExportReport:
     """Samples that an earlier run had written."""
     num_bytes: int
     """Of all files in the destination."""
+    warnings: tuple[str, ...]
+    """What the dataset holds and the form does not."""
     seconds: float
 
 
@@ -68,14 +72,16 @@ def export(
         progress: Where to report; None is nowhere.
 
     Raises:
-        ConfigError: a split or setting that cannot be.
+        ConfigError: a split or setting that cannot be, or a destination that is a URL.
         PackError: the destination holds something else, or cannot be written to.
         MissingExtraError: the form needs a library that is not installed.
         SampleError, DatasetError, StorageError: a sample cannot be read; `fmrgb verify` tells more.
     """
     started = time.monotonic()
+    check_local(destination)
     settings, told = config or ExportConfig(), progress or SilentProgress()
-    manifest, target = Manifest.load(Store(root)), Path(destination).expanduser().absolute()
+    store = Store(root)
+    manifest, target = Manifest.load(store), Path(destination).expanduser().absolute()
     location = parse_location(root)
     if location.is_local:
         check_apart(location.folder, target)
@@ -97,6 +103,7 @@ def export(
         num_samples=total,
         num_resumed=num_resumed,
         num_bytes=sum(p.stat().st_size for p in target.rglob("*") if p.is_file()),
+        warnings=_left_out(store, manifest, splits, settings),
         seconds=time.monotonic() - started,
     )
 
@@ -106,6 +113,22 @@ def _splits(manifest: Manifest, config: ExportConfig) -> list[str]:
     if unknown:
         raise ConfigError(f"splits: no {unknown}; this dataset has {sorted(manifest.splits)}")
     return [name for name in manifest.splits if not config.splits or name in config.splits]
+
+
+def _left_out(
+    store: Store, manifest: Manifest, splits: Sequence[str], config: ExportConfig
+) -> tuple[str, ...]:
+    if config.to in ("folder", "pt"):
+        return ()
+    found: set[str] = set()
+    for name in splits:
+        reader = ShardReader(store, manifest.splits[name])
+        infos = (reader.info(number) for number in range(reader.num_samples))
+        found |= {m.extension for i in infos for m in i.members} & {*COMPANION_EXTENSIONS}
+    return tuple(
+        f"{extension} members are not in an export to {config.to}; --to folder writes them"
+        for extension in sorted(found)
+    )
 
 
 def _claim(destination: Path, manifest: Manifest, config: ExportConfig) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 
 from fmrgb_stream.clips.sampling import plan_clip
-from fmrgb_stream.config import ClipConfig, ExportConfig
+from fmrgb_stream.config import ClipConfig, ExportConfig, FlowConfig
 from fmrgb_stream.packing.export_media import media_file
 from fmrgb_stream.packing.export_tables import ExportedRow, safe_name
 from fmrgb_stream.sample import ClipTask, EncodedSample, PlannedClip, SampleInfo
 from fmrgb_stream.shards import ShardReader, SplitEntry
+from fmrgb_stream.shards.members import FLOW_EXTENSION
 from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.storage import Store
 
@@ -52,21 +53,37 @@ def export_samples(job: ExportJob) -> list[tuple[ExportedRow, bool]]:
         SampleError, DatasetError, StorageError: a sample cannot be read.
     """
     reader = ShardReader(Store(job.root), job.entry)
-    return [_export(job, reader, number) for number in job.samples]
+    held = _held_files(job.destination / job.folder)
+    return [_export(job, reader, number, held) for number in job.samples]
 
 
-def _export(job: ExportJob, reader: ShardReader, number: int) -> tuple[ExportedRow, bool]:
+def _held_files(folder: Path) -> dict[str, str]:
+    """File names by what stands before their extension, which has no dot; keys may have some."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return {name.rpartition(".")[0]: name for name in names if not name.endswith(".partial")}
+
+
+def _export(
+    job: ExportJob, reader: ShardReader, number: int, held: Mapping[str, str]
+) -> tuple[ExportedRow, bool]:
     info = reader.info(number)
-    name = f"{job.folder}/{safe_name(info.key)}"
-    found = next((job.destination / job.folder).glob(f"{safe_name(info.key)}.*"), None)
-    if found is not None and not found.name.endswith(".partial"):
-        path = f"{job.folder}/{found.name}"
+    name = safe_name(info.key)
+    if name in held:
+        path = f"{job.folder}/{held[name]}"
         return ExportedRow(split=job.split, path=path, info=info), True
+    sample = reader.read(number, with_flow=True, with_matte=True)
     if job.config.to == "pt":
-        extension, content = "pt", _tensor_file(reader.read(number), job)
+        extension, content = "pt", _tensor_file(sample, job)
     else:
-        extension, content = media_file(reader.read(number))
-    path = f"{name}.{extension}"
+        extension, content = media_file(sample)
+    if job.config.to == "folder":
+        for kind, companion in (("flow", sample.flow), ("matte", sample.matte)):
+            if companion is not None:
+                # Where `fmrgb pack --flow-video` and `--matte` look for them; before the sample's own file,
+                # which says that it is whole.
+                path = job.destination / kind / job.folder / f"{name}.mp4"
+                write_atomic(path, bytes(companion))
+    path = f"{job.folder}/{name}.{extension}"
     write_atomic(job.destination / path, content)
     return ExportedRow(split=job.split, path=path, info=info), False
 
@@ -89,18 +106,21 @@ def _tensor_file(sample: EncodedSample, job: ExportJob) -> bytes:
 
 
 def whole_clip(info: SampleInfo, config: ExportConfig) -> ClipConfig:
-    """The clip that shows every `frame_stride`-th frame of one sample.
+    """The clip that shows every `frame_stride`-th frame of one sample, its packed flow if it has one.
 
     Raises:
         ConfigError: the planes or the size cannot be.
     """
-    return ClipConfig(
+    clip = ClipConfig(
         num_frames=math.ceil(info.num_frames / config.frame_stride),
         frame_stride=config.frame_stride,
         size=config.size or _own_size(info),
         channels=config.channels,
         window="start",
     )
+    if info.member(FLOW_EXTENSION) is not None and "flow" in clip.planes:
+        return replace(clip, flow=FlowConfig(estimator="member"))
+    return clip
 
 
 def _own_size(info: SampleInfo) -> tuple[int, int]:

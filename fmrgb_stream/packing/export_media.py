@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import av
+from av.error import FFmpegError
 
 from fmrgb_stream.clips.media import main_streams, open_media
+from fmrgb_stream.errors import DatasetError, RejectedInput
 from fmrgb_stream.sample import EncodedSample, Member
 from fmrgb_stream.shards.members import audio_member, kind_of_extension, video_member
 
@@ -27,7 +29,7 @@ def media_file(sample: EncodedSample) -> tuple[str, bytes]:
     A sample of one member is that member. `sample` was read with both.
 
     Raises:
-        RejectedInput, FFmpegError: a member cannot be read.
+        DatasetError: picture and sound do not go into one file; says why and what to do.
     """
     info = sample.info
     video, audio = video_member(info), audio_member(info)
@@ -36,16 +38,42 @@ def media_file(sample: EncodedSample) -> tuple[str, bytes]:
         return _extension(member), bytes(sample.video or sample.audio or b"")
     is_mp4 = info.codec in _MP4_CODECS and info.sound_zero_seconds is None
     extension = "mp4" if is_mp4 else "mkv"
-    content = join(bytes(sample.video or b""), bytes(sample.audio or b""), is_mp4=is_mp4)
+    zero = info.sound_zero_seconds or 0.0
+    try:
+        content, num_pictures = join(
+            bytes(sample.video or b""),
+            bytes(sample.audio or b""),
+            sound_zero_seconds=zero,
+            is_mp4=is_mp4,
+        )
+    except (ValueError, FFmpegError, RejectedInput) as error:  # PyAV's ValueError: not in Matroska
+        raise _no_file(sample, str(error)) from error
+    if num_pictures < info.num_frames:
+        problem = f"{info.num_frames - num_pictures} of {info.num_frames} frames have no time"
+        raise _no_file(sample, problem)
     return extension, content
+
+
+def _no_file(sample: EncodedSample, problem: str) -> DatasetError:
+    return DatasetError(
+        f"picture ({sample.info.codec}) and sound of sample {sample.info.key!r} of "
+        f"{sample.shard_url} do not go into one file: {problem}; pack the data (fmrgb pack), "
+        "or export with --to pt"
+    )
 
 
 def _extension(member: Member | None) -> str:
     return "bin" if member is None else kind_of_extension(member.extension)
 
 
-def join(video: bytes, audio: bytes, *, is_mp4: bool) -> bytes:
-    """A file with the packets of both, the sound beginning with the first frame."""
+def join(
+    video: bytes, audio: bytes, *, sound_zero_seconds: float, is_mp4: bool
+) -> tuple[bytes, int]:
+    """(a file with the packets of both, packets of pictures in it).
+
+    What the sound has at `sound_zero_seconds`, on its own clock, is heard with the first frame. Its
+    first packet may be earlier: MP3, AAC and Opus begin with samples that only start the codec.
+    """
     buffer = io.BytesIO()
     with open_media(video) as pictures, open_media(audio) as sounds:
         picture, sound = main_streams(pictures)[0], main_streams(sounds)[1]
@@ -54,10 +82,10 @@ def join(video: bytes, audio: bytes, *, is_mp4: bool) -> bytes:
         options = {"fflags": "+bitexact"}
         with av.open(buffer, "w", format="mp4" if is_mp4 else "matroska", options=options) as out:
             targets = [out.add_stream_from_template(stream) for stream in (picture, sound)]
-            start = _start_seconds(video)
+            shift_seconds = _start_seconds(video) - sound_zero_seconds
             tracks = [
                 list(_packets(pictures, picture, 0.0)),
-                list(_packets(sounds, sound, start)),
+                list(_packets(sounds, sound, shift_seconds)),
             ]
             # Both tracks in the order of time, so that a player need not jump.
             ordered = sorted(
@@ -71,7 +99,7 @@ def join(video: bytes, audio: bytes, *, is_mp4: bool) -> bytes:
             for _, number, packet in ordered:
                 packet.stream = targets[number]
                 out.mux(packet)
-    return buffer.getvalue()
+    return buffer.getvalue(), len(tracks[0])
 
 
 def _decode_seconds(packet: Packet[Any]) -> float:
@@ -91,16 +119,13 @@ def _start_seconds(video: bytes) -> float:
 
 
 def _packets(
-    container: InputContainer, stream: Stream, zero_seconds: float
+    container: InputContainer, stream: Stream, shift_seconds: float
 ) -> Iterator[Packet[Any]]:
-    """Its packets; with a zero, moved so that the first one is there."""
-    shift = None
+    """Its packets, that much later."""
     for packet in container.demux(stream):
         if not packet.size or packet.dts is None or packet.pts is None:
             continue
-        if stream.type == "audio":
-            if shift is None:
-                shift = round(zero_seconds / packet.time_base) - packet.pts
-            packet.pts += shift
-            packet.dts += shift
+        shift = round(shift_seconds / packet.time_base)
+        packet.pts += shift
+        packet.dts += shift
         yield packet

@@ -78,9 +78,7 @@ def facts(row: ExportedRow, manifest: Manifest) -> dict[str, Any]:
         "group": info.group,
         "label": info.label,
         "label_name": _class_name(info, manifest),
-        "targets": None
-        if info.targets is None
-        else dict(zip(manifest.target_names, info.targets, strict=True)),
+        "targets": _targets(info, manifest),
         "fps": info.fps,
         "num_frames": info.num_frames,
         "duration_seconds": info.duration_seconds,
@@ -110,6 +108,17 @@ def _labels(info: SampleInfo, manifest: Manifest) -> list[str]:
     if manifest.classes:
         return [_class_name(info, manifest) or ""]
     return [repr(value) for value in info.targets or ()]
+
+
+def _targets(info: SampleInfo, manifest: Manifest) -> dict[str, float] | None:
+    if info.targets is None:
+        return None
+    if len(info.targets) != len(manifest.target_names):
+        raise DatasetError(
+            f"sample {info.key!r} has {len(info.targets)} targets, but there are "
+            f"{len(manifest.target_names)} names; fmrgb verify --repair leaves such samples out"
+        )
+    return dict(zip(manifest.target_names, info.targets, strict=True))
 
 
 def _class_name(info: SampleInfo, manifest: Manifest) -> str | None:

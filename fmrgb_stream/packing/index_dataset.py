@@ -20,7 +20,7 @@ from typing import Any, Final
 from fmrgb_stream.config import IndexConfig
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.errors import DatasetError, SourceError
-from fmrgb_stream.packing.destination import REJECTS_NAME, locked
+from fmrgb_stream.packing.destination import REJECTS_NAME, check_apart, check_local, locked
 from fmrgb_stream.packing.index_labels import Labels, find_labels, find_targets, group_of
 from fmrgb_stream.packing.index_shard import FoundShard, look_into
 from fmrgb_stream.packing.progress import Progress, SilentProgress
@@ -77,8 +77,8 @@ def index(
     Raises:
         SourceError: there are no tars, or no sample of them can be used.
         DatasetError: a tar is broken or compressed, or the destination holds a packed dataset.
-        ConfigError: labels or targets are not what the settings say.
-        PackError: the destination cannot be written to.
+        ConfigError: labels or targets are not what the settings say, or the destination is a URL.
+        PackError: the destination cannot be written to, or lies in the source.
     """
     started = time.monotonic()
     settings, told = config or IndexConfig(), progress or SilentProgress()
@@ -88,7 +88,12 @@ def index(
             "--out, and put what it writes beside the tars"
         )
     folder = Path(source).expanduser().absolute()
-    target = folder if destination is None else Path(destination).expanduser().absolute()
+    target = folder
+    if destination is not None:
+        check_local(destination)
+        target = Path(destination).expanduser().absolute()
+    if target != folder and folder.is_dir():
+        check_apart(folder, target)  # or the next run would take the links for more tars
     paths = _find_tars(folder)
     with locked(target), WorkerPool(settings.num_workers or usable_cores()) as pool:
         _check_free(target, overwrite=overwrite)
@@ -168,11 +173,13 @@ def _publish(
         splits={name: _split_entry(splits[name]) for name in _in_order(splits)},
         channel_stats={},
     )
-    manifest = publish_statistics(destination, manifest, max_clips=config.stats_samples, pool=pool)
+    manifest, bad_clips = publish_statistics(
+        destination, manifest, max_clips=config.stats_samples, pool=pool, skip_bad=True
+    )
     return IndexReport(
         manifest=manifest,
         rejects=rejects,
-        warnings=tuple(text for shard in shards for text in shard.noted["warnings"]),
+        warnings=(*(text for shard in shards for text in shard.noted["warnings"]), *bad_clips),
         label_source=labels.source,
         num_resumed=sum(len(shard.infos) for shard in shards if shard.is_resumed),
         seconds=0.0,

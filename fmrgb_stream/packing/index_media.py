@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fmrgb_stream.clips.flac import flac_layout
-from fmrgb_stream.clips.packets import packet_table
 from fmrgb_stream.clips.probe import probe
-from fmrgb_stream.clips.rates import true_times
 from fmrgb_stream.clips.streams import AudioProbe, MediaProbe, VideoProbe
 from fmrgb_stream.config import IndexConfig
 from fmrgb_stream.errors import RejectedInput
+from fmrgb_stream.packing.copied_picture import with_copied_picture
 from fmrgb_stream.sample import Member, SampleInfo
 from fmrgb_stream.shards.members import audio_file, video_file
 
@@ -103,27 +100,9 @@ def _empty(sample: TarSample) -> SampleInfo:
 
 
 def _with_picture(info: SampleInfo, video: VideoProbe, content: bytes) -> SampleInfo:
-    table, extradata = packet_table(content) or (None, b"")
-    if table is not None and len(table.sizes) != video.num_frames:
-        table, extradata = None, b""
-    places = np.arange(video.num_frames, dtype=np.int64)
     times = video.frame_times_seconds() - video.start_seconds
-    return replace(
-        info,
-        has_video=True,
-        fps=float(video.fps),
-        num_frames=video.num_frames,
-        duration_seconds=video.duration_seconds,
-        width=video.width,
-        height=video.height,
-        codec=video.codec,
-        color_matrix=video.color_matrix,
-        color_range=video.color_range,
-        rotation_degrees=video.rotation_degrees,
-        extradata=extradata,
-        frame_times_seconds=true_times(times, places, fps=video.fps),
-        packets=table,
-    )
+    info = replace(info, duration_seconds=video.duration_seconds)
+    return with_copied_picture(info, video, content, times)
 
 
 def _with_sound(

@@ -54,9 +54,14 @@ def look_into(source: Path, destination: Path, path: str, config: IndexConfig) -
     sidecar = (destination / path).with_suffix(".parquet")
     fingerprint = _fingerprint(sha256, config)
     kept = _kept(sidecar, path, fingerprint)
-    if kept is not None:
+    dali_path = sidecar.with_suffix(".idx")
+    if kept is not None and (dali_path.is_file() or not config.dali_idx):
         return kept
     listing = list_tar(content, url=str(source / path))
+    if config.dali_idx and listing.samples:
+        write_atomic(dali_path, dali_index(listing.samples).encode())
+    if kept is not None:
+        return kept
     found = _sort_out(path, listing, memoryview(content), config)
     noted = found.noted | {
         "fingerprint": fingerprint,
@@ -65,8 +70,6 @@ def look_into(source: Path, destination: Path, path: str, config: IndexConfig) -
         "key_prefix": "",
     }
     write_atomic(sidecar, index_to_parquet(found.infos, metadata=noted))
-    if config.dali_idx and listing.samples:
-        write_atomic(sidecar.with_suffix(".idx"), dali_index(listing.samples).encode())
     return replace(found, noted=noted)
 
 

@@ -94,7 +94,7 @@ def publish(
     )
     if not kept:
         raise nothing_left(rejects)
-    manifest = publish_statistics(
+    manifest, _ = publish_statistics(
         destination,
         _manifest(plan, listing, config, kept),
         max_clips=config.stats_samples,

@@ -22,6 +22,7 @@ from fmrgb_stream.packing.destination import (
     REJECTS_NAME,
     WORK_FOLDER,
     check_apart,
+    check_local,
     finish,
     locked,
 )
@@ -51,6 +52,8 @@ class RepairReport:
     manifest: Manifest
     dropped: tuple[Reject, ...]
     """Samples, and shards that could not be read, that are not in the new dataset."""
+    warnings: tuple[str, ...]
+    """Samples that are in it, though their clips cannot be made: verify had not decoded them."""
     num_resumed: int
     """Samples that an earlier run had written."""
 
@@ -83,9 +86,11 @@ def repair(
 
     Raises:
         PackError: the destination holds something else, or no sample is left.
-        ManifestError, StorageError: the dataset cannot be read.
+        ConfigError: the destination is a URL.
+        DatasetError, StorageError: the dataset, or a shard that verify could read, cannot be read.
     """
     check_choice("drop", drop, Drop)
+    check_local(destination)
     store, target = Store(root), Path(destination).expanduser().absolute()
     manifest = Manifest.load(store)
     location = parse_location(root)
@@ -101,7 +106,8 @@ def repair(
             splits: dict[str, list[_Written]] = {name: [] for name in manifest.splits}
             for name, split in manifest.splits.items():
                 for shard in split.shards:
-                    written = _write_shard(store, target, shard, bad[shard.path])
+                    is_known = _is_unreadable(report.findings, shard)
+                    written = _write_shard(store, target, shard, bad[shard.path], is_known)
                     splits[name] += [] if written is None else [written]
                     told.advance(STAGE, shard.num_samples)
         finally:
@@ -110,12 +116,15 @@ def repair(
         lines = [json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in dropped]
         write_atomic(target / REJECTS_NAME, "".join(lines).encode("utf-8", "replace"))
         fresh = _manifest(manifest, splits, fingerprint)
-        fresh = publish_statistics(target, fresh, max_clips=_stats_samples(manifest), pool=pool)
+        fresh, warnings = publish_statistics(
+            target, fresh, max_clips=_stats_samples(manifest), pool=pool, skip_bad=True
+        )
         finish(target)
     resumed = [w for written in splits.values() for w in written if w.is_resumed]
     return RepairReport(
         manifest=fresh,
         dropped=dropped,
+        warnings=warnings,
         num_resumed=sum(written.entry.num_samples for written in resumed),
     )
 
@@ -130,6 +139,12 @@ def _bad_rows(findings: Sequence[Finding], drop: Drop) -> defaultdict[str, set[i
         if finding.row is not None and _is_dropped(finding, drop):
             rows[finding.path].add(finding.row)
     return rows
+
+
+def _is_unreadable(findings: Sequence[Finding], shard: ShardEntry) -> bool:
+    """Whether verify could not read the shard, or its sidecar."""
+    paths = (shard.path, shard.index_path)
+    return any(f.check in ("shard", "sidecar") and f.path in paths for f in findings)
 
 
 def _dropped(findings: Sequence[Finding], drop: Drop) -> tuple[Reject, ...]:
@@ -166,15 +181,21 @@ def _claim(destination: Path, fingerprint: str) -> None:
 
 
 def _write_shard(
-    store: Store, destination: Path, shard: ShardEntry, bad: Set[int]
+    store: Store, destination: Path, shard: ShardEntry, bad: Set[int], is_unreadable: bool
 ) -> _Written | None:
-    """The shard without its bad rows; None when nothing of it can be read, or is left."""
+    """The shard without its bad rows; None when verify could not read it either, or none is left.
+
+    Raises:
+        StorageError, DatasetError: it cannot be read now, though verify could.
+    """
     try:
         sidecar = store.read(shard.index_path)
         index = ShardIndex.from_parquet(sidecar, url=store.url_of(shard.index_path))
         content = store.read(shard.path)
     except (StorageError, DatasetError):
-        return None  # verify has told
+        if is_unreadable:
+            return None  # verify has told
+        raise
     rows = [row for row in range(len(index)) if row not in bad]
     if not rows:
         return None

@@ -19,6 +19,7 @@ from fmrgb_stream.config import PackConfig
 from fmrgb_stream.errors import RejectedInput
 from fmrgb_stream.packing.audio import Sound, cut_sound
 from fmrgb_stream.packing.companion_video import encode_companion
+from fmrgb_stream.packing.copied_picture import with_copied_picture
 from fmrgb_stream.packing.crop import Crop, find_crop
 from fmrgb_stream.packing.describe import json_member
 from fmrgb_stream.packing.encoders import proxy_encoder
@@ -202,25 +203,7 @@ def _copy_video(task: Task, info: SampleInfo, files: dict[str, bytes]) -> Sample
     video = _require(task.video)
     content = task.item.path.read_bytes()
     files[video_extension(task.item.path.suffix, task.container_format)] = content
-    table, extradata = packet_table(content) or (None, b"")
-    if table is not None and len(table.sizes) != video.num_frames:
-        table, extradata = None, b""
-    places = np.arange(video.num_frames, dtype=np.int64)
-    return replace(
-        info,
-        has_video=True,
-        fps=float(video.fps),
-        num_frames=video.num_frames,
-        width=video.width,
-        height=video.height,
-        codec=video.codec,
-        color_matrix=video.color_matrix,
-        color_range=video.color_range,
-        rotation_degrees=video.rotation_degrees,
-        extradata=extradata,
-        frame_times_seconds=true_times(task.times_seconds, places, fps=video.fps),
-        packets=table,
-    )
+    return with_copied_picture(info, video, content, task.times_seconds)
 
 
 def _require(video: VideoProbe | None) -> VideoProbe:

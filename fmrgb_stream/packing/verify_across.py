@@ -37,9 +37,15 @@ def check_across(samples: Sequence[SampleFacts], notes: Notes) -> None:
     """Compare all samples of a dataset; they come in its order."""
     _check_keys(samples, notes)
     _check_groups(samples, notes)
-    told = _check_equal_bytes(samples, notes)
-    _check_looks(samples, told, notes)
+    _check_equal_bytes(_without_errors(samples, notes), notes)
+    _check_looks(_without_errors(samples, notes), notes)
     _check_loudness(samples, notes)
+
+
+def _without_errors(samples: Iterable[SampleFacts], notes: Notes) -> list[SampleFacts]:
+    """A repair drops what has an error; what is like it must stay, or both would go."""
+    bad = {(f.path, f.row) for f in notes.findings if f.severity == "error"}
+    return [one for one in samples if (one.place.path, one.place.row) not in bad]
 
 
 def _check_keys(samples: Iterable[SampleFacts], notes: Notes) -> None:
@@ -73,32 +79,27 @@ def _check_groups(samples: Iterable[SampleFacts], notes: Notes) -> None:
                 )
 
 
-def _check_equal_bytes(samples: Sequence[SampleFacts], notes: Notes) -> set[tuple[int, int]]:
-    """The pairs that were told, so that their look is not told as well."""
+def _check_equal_bytes(samples: Sequence[SampleFacts], notes: Notes) -> None:
     sizes = Counter(sample.split for sample in samples)
-    same: dict[str, list[int]] = defaultdict(list)
-    for number, sample in enumerate(samples):
+    same: dict[str, list[SampleFacts]] = defaultdict(list)
+    for sample in samples:
         if sample.media.content_id:
-            same[sample.media.content_id].append(number)
-    told: set[tuple[int, int]] = set()
-    for numbers in same.values():
+            same[sample.media.content_id].append(sample)
+    for copies in same.values():
         # The smallest split keeps it, so that test sets stay what they were.
-        home = samples[min(numbers, key=lambda n: sizes[samples[n].split])]
-        for number in numbers:
-            if samples[number].split != home.split:
-                told |= {tuple(sorted((number, other))) for other in numbers}  # pyright: ignore[reportAssignmentType]
+        home = min(copies, key=lambda copy: sizes[copy.split])
+        for copy in copies:
+            if copy.split != home.split:
                 problem = f"has the same bytes as {home.place.key} of the split {home.split}"
-                notes.error("duplicate", samples[number].place, problem)
-    return told
+                notes.error("duplicate", copy.place, problem)
 
 
-def _check_looks(samples: Sequence[SampleFacts], told: set[tuple[int, int]], notes: Notes) -> None:
+def _check_looks(samples: Sequence[SampleFacts], notes: Notes) -> None:
     sizes = Counter(sample.split for sample in samples)
-    numbers = [n for n, sample in enumerate(samples) if sample.media.look is not None]
-    looks = [look for n in numbers if (look := samples[n].media.look) is not None]
-    for pair in sorted((numbers[a], numbers[b]) for a, b in alike(looks)):
-        stays, goes = sorted((samples[n] for n in pair), key=lambda s: sizes[s.split])
-        if stays.split != goes.split and pair not in told:
+    seen = [(one, look) for one in samples if (look := one.media.look) is not None]
+    for pair in sorted(alike([look for _, look in seen])):
+        stays, goes = sorted((seen[n][0] for n in pair), key=lambda s: sizes[s.split])
+        if stays.split != goes.split:
             problem = f"shows the same pictures as {stays.place.key} of the split {stays.split}"
             notes.warning("look-alike", goes.place, problem)
 

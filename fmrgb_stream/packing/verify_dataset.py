@@ -110,8 +110,9 @@ class _Run:
         view, jobs = memoryview(content), list[tuple[Place, bool]]()
         for place in places:
             info = index[place.row or 0]
-            check_info(self.manifest, place, info, notes)
-            jobs.append((place, check_members(place, content, info, notes) and self._takes_one()))
+            is_possible = check_info(self.manifest, place, info, notes)
+            is_whole = check_members(place, content, info, notes)
+            jobs.append((place, is_possible and is_whole and self._takes_one()))
 
         def look(job: tuple[Place, bool]) -> MediaFacts:
             return check_media(job[0], view, index[job[0].row or 0], decode=job[1])

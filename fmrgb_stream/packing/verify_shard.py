@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from fmrgb_stream.shards.manifest import Manifest, ShardEntry
 from fmrgb_stream.storage import Store
 
 _PICKLES: Final = frozenset({"pkl", "pickle", "pyd", "pth"})
+_LONGER_SECONDS: Final = 60.0
+"""Beyond twice the picture, that sound is not even decoded."""
 _TOLD_AT_MOST: Final = 20
 """Of one kind and shard: a tar of other content has thousands."""
 
@@ -119,8 +122,11 @@ def _tar_members(
     return found, names
 
 
-def check_info(manifest: Manifest, place: Place, info: SampleInfo, notes: Notes) -> None:
-    """What the index says of one sample: labels, and how long picture and sound are."""
+def check_info(manifest: Manifest, place: Place, info: SampleInfo, notes: Notes) -> bool:
+    """What the index says of one sample: labels, and how long picture and sound are.
+
+    Returns whether its numbers can be: with others there is nothing to compare the media with.
+    """
     if info.label is not None and not 0 <= info.label < len(manifest.classes):
         problem = f"label {info.label}, but there are {len(manifest.classes)} classes"
         notes.error("label", place, problem)
@@ -132,11 +138,43 @@ def check_info(manifest: Manifest, place: Place, info: SampleInfo, notes: Notes)
         notes.error("targets", place, problem)
     elif not np.isfinite(np.asarray(targets, np.float64)).all():
         notes.error("targets", place, f"its targets {targets} are not all finite numbers")
+    problems = _impossible(info)
+    for problem in problems:
+        notes.error("index", place, problem)
+    if problems:
+        return False
     if info.has_audio and info.has_video:
         sound = info.num_audio_samples / info.audio_sample_rate
         if abs(sound - info.duration_seconds) > 1 / info.fps:
             problem = f"{sound:.3f} s of sound beside {info.duration_seconds:.3f} s of picture"
             notes.error("av-length", place, problem)
+    return True
+
+
+def _impossible(info: SampleInfo) -> list[str]:
+    """What of the index's numbers no sample can have."""
+    problems: list[str] = []
+    for name, value in (("fps", info.fps), ("duration_seconds", info.duration_seconds)):
+        if not (math.isfinite(value) and value > 0):
+            problems.append(f"{name} is {value}, it must be a positive number")
+    if info.num_frames <= 0:
+        problems.append(f"num_frames is {info.num_frames}, it must be positive")
+    if info.rotation_degrees % 90:
+        problems.append(f"rotation_degrees is {info.rotation_degrees}, no multiple of 90")
+    rate, count = info.audio_sample_rate, info.num_audio_samples
+    if info.has_audio and (rate <= 0 or count <= 0):
+        problems.append(f"{count} samples of sound at {rate} Hz; both must be positive")
+    elif info.has_audio and count / rate > 2 * info.duration_seconds + _LONGER_SECONDS:
+        problems.append(
+            f"{count / rate:.0f} s of sound, the sample has {info.duration_seconds:.3f} s"
+        )
+    times_F = info.frame_times_seconds
+    if times_F is not None:
+        if len(times_F) != info.num_frames:
+            problems.append(f"{len(times_F)} times of {info.num_frames} frames")
+        if not (np.isfinite(times_F).all() and (np.diff(times_F) >= 0).all()):
+            problems.append("its frame times are not all finite and rising")
+    return problems
 
 
 def check_members(place: Place, content: bytes, info: SampleInfo, notes: Notes) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fmrgb_stream.config import SPLIT_NAME
 from fmrgb_stream.errors import ManifestError
 from fmrgb_stream.storage import Store
 
@@ -36,6 +37,16 @@ def _shard_entry(values: Mapping[str, Any], *, url: str) -> ShardEntry:
             "restore the manifest or pack the data again"
         )
     return entry
+
+
+def _checked_split_name(name: str, *, url: str) -> str:
+    # Exports and features make folders of this name, and clear them.
+    if not SPLIT_NAME.fullmatch(name):
+        raise ManifestError(
+            f"{url}: split {name!r} must be 1 to 40 letters, digits, _ and -; "
+            "restore the manifest or pack the data again"
+        )
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +164,8 @@ class Manifest:
         """Read the text of manifest.json.
 
         Raises:
-            ManifestError: not JSON, another schema version, a field missing, or a shard path
-                that leaves the dataset root.
+            ManifestError: not JSON, another schema version, a field missing, a shard path that
+                leaves the dataset root, or a split name that is no plain word.
         """
         try:
             content: dict[str, Any] = json.loads(text)
@@ -169,7 +180,7 @@ class Manifest:
                 classes=tuple(content["classes"]),
                 target_names=tuple(content["target_names"]),
                 splits={
-                    name: SplitEntry(
+                    _checked_split_name(name, url=url): SplitEntry(
                         shards=tuple(_shard_entry(shard, url=url) for shard in split["shards"]),
                         duration_seconds=split["duration_seconds"],
                         num_groups=split["num_groups"],

@@ -113,6 +113,18 @@ def check_splits(config: RunConfig, manifest: Manifest) -> None:
         )
 
 
+def data_warnings(config: RunConfig, manifest: Manifest) -> tuple[str, ...]:
+    """What of a dataset the run does not use, though its maker meant it to."""
+    has_flow = bool(manifest.pack_config.get("flow_video"))
+    if has_flow and config.clip.needs_flow and config.clip.flow.estimator != "member":
+        return (
+            f"{config.data.root} holds flow videos, and the channel statistics of flow are theirs, "
+            f"but clip.flow.estimator is {config.clip.flow.estimator!r}: flow is computed anew; "
+            "--clip.flow.estimator member takes the packed one",
+        )
+    return ()
+
+
 def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:
     """A new model; equal seeds give equal weights.
 

@@ -23,6 +23,7 @@ from fmrgb_stream.training.acceleration import make_accelerator, tracker_names
 from fmrgb_stream.training.build import (
     build_model,
     check_splits,
+    data_warnings,
     open_loader,
     outputs_for,
     read_manifest,
@@ -76,6 +77,7 @@ def train_run(
     with _torch_threads(config.num_torch_threads), ExitStack() as stack:
         manifest = read_manifest(config)
         check_splits(config, manifest)
+        _tell(shown, [f"warning: {text}" for text in data_warnings(config, manifest)])
         model = build_model(config, manifest)
         config = with_extras(config, model)
         _check_modality(model, config.model.test_modality)

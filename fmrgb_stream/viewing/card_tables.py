@@ -8,6 +8,7 @@ from typing import Final
 from rich.markup import escape
 from rich.table import Table
 
+from fmrgb_stream.shards.members import COMPANION_EXTENSIONS
 from fmrgb_stream.viewing.dataset_card import DatasetCard, Spread
 from fmrgb_stream.viewing.sample_card import SampleCard, sync_text
 
@@ -137,6 +138,11 @@ def _media_of_sample(card: SampleCard) -> Iterator[tuple[str, str]]:
         turned = f", turned by {card.rotation_degrees} to be upright" * bool(card.rotation_degrees)
         size = f"{card.width}x{card.height}{turned}"
         yield "picture", f"{card.codec} {size}, {card.color_matrix} {card.color_range} range"
+        if card.crop is not None:
+            yield "crop", card.crop
+        companions = [m.extension for m in card.members if m.extension in COMPANION_EXTENSIONS]
+        if companions:
+            yield "beside the picture", ", ".join(companions)
     else:
         yield "picture", "none; frames are ticks of a virtual timeline"
     rate = "variable, about" if times.is_variable_rate else "constant,"

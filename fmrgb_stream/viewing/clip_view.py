@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmrgb_stream.channels import audio_sample_at
+from fmrgb_stream.clips.plain_sound import with_plain_sound
 from fmrgb_stream.clips.source import SampleSource
 from fmrgb_stream.config import ClipConfig
 from fmrgb_stream.pipelines.cpu.alone import make_columns
@@ -21,7 +22,7 @@ from fmrgb_stream.sample import ClipTask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fmrgb_stream.sample import PlannedClip, SampleInfo
+    from fmrgb_stream.sample import EncodedSample, PlannedClip, SampleInfo
     from fmrgb_stream.shards import ShardReader
 
 
@@ -88,7 +89,7 @@ def view_clip(
         mel_image_MW=arrays.mel_image_MW,
         mel_start_seconds=start - shown.mel.window_seconds / 2,
         mel_seconds=float(times.max()) - start + shown.mel.window_seconds,
-        waveform_S=_waveform(planned, start, end),
+        waveform_S=_waveform(_with_sound_of(reader, planned, start, end), start, end),
         waveform_start_seconds=start,
         end_seconds=end,
     )
@@ -103,10 +104,18 @@ def _end_seconds(planned: PlannedClip) -> float:
     return max(min(last + step, info.duration_seconds), last)
 
 
-def _waveform(planned: PlannedClip, start: float, end: float) -> NDArray[np.float32]:
-    info = planned.sample.info
+def _with_sound_of(
+    reader: ShardReader, planned: PlannedClip, start: float, end: float
+) -> EncodedSample:
+    """The sample with all sound of the span; a clip of tars of others has what its mel needs."""
+    sample = reader.read(planned.task.sample_id, with_video=False)
+    return with_plain_sound(sample, (start, end))
+
+
+def _waveform(sample: EncodedSample, start: float, end: float) -> NDArray[np.float32]:
+    info = sample.info
     if not info.has_audio:
         return np.zeros(0, np.float32)
     first = audio_sample_at(start, info.audio_sample_rate)
-    with SoundReader(planned.sample) as sound:
+    with SoundReader(sample) as sound:
         return sound.read(first, audio_sample_at(end, info.audio_sample_rate) - first)

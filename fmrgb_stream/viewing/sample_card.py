@@ -72,6 +72,8 @@ class SampleCard:
     width: int
     height: int
     rotation_degrees: int
+    crop: str | None
+    """By which rule the picture was cropped when it was packed; None is not at all."""
     color_matrix: str
     color_range: str
     has_audio: bool
@@ -102,7 +104,8 @@ def read_sample_card(root: str | os.PathLike[str], key: str) -> SampleCard:
     """
     store, manifest = open_dataset(root)
     found = find_sample(store, manifest, key)
-    sample, info = found.reader.read(found.sample_id), found.info
+    sample = found.reader.read(found.sample_id, with_flow=True, with_matte=True)
+    info = found.info
     return SampleCard(
         key=info.key,
         split=found.split,
@@ -123,6 +126,7 @@ def read_sample_card(root: str | os.PathLike[str], key: str) -> SampleCard:
         width=info.width,
         height=info.height,
         rotation_degrees=info.rotation_degrees,
+        crop=info.crop,
         color_matrix=info.color_matrix,
         color_range=info.color_range,
         has_audio=info.has_audio,
@@ -206,7 +210,13 @@ def _streams(sample: EncodedSample) -> list[str]:
     lines: list[str] = []
     # Others keep the sound inside the video's own file: one member, described once.
     is_one_file = sample.audio is not None and sample.audio == sample.video
-    for name, view in (("picture", sample.video), ("sound", sample.audio)):
+    members = {
+        "picture": sample.video,
+        "sound": sample.audio,
+        "flow": sample.flow,
+        "matte": sample.matte,
+    }
+    for name, view in members.items():
         if view is None or (name == "sound" and is_one_file):
             continue
         try:

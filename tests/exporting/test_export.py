@@ -19,6 +19,7 @@ from fmrgb_stream.config import ExportConfig, IndexConfig, PackConfig
 from fmrgb_stream.errors import ConfigError, DatasetError, MissingExtraError, PackError
 from fmrgb_stream.packing import export, index, pack
 from fmrgb_stream.packing.export_tables import safe_name
+from fmrgb_stream.viewing.sample_card import read_sample_card
 from tests.indexing.conftest import beside, write_tar
 from tests.support.media import (
     Picture,
@@ -104,6 +105,109 @@ def test_sound_and_picture_of_an_exported_file_are_in_sync(tmp_path):
     assert found.tolist() == pytest.approx([0.5, 1.4], abs=0.002)
 
 
+def find_heard(path):
+    """When the chirps of a file are heard, counted from its first frame."""
+    with av.open(str(path)) as container:
+        start = min(f.time for f in container.decode(video=0))
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    samples = np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(float)
+    return [t + frames[0].time - start for t in find_chirps(samples, frames[0].sample_rate)]
+
+
+@pytest.mark.parametrize("late", [0.0, 0.7])
+def test_sound_of_others_is_in_sync_beside_its_picture(tmp_path, late):
+    """MP3, AAC and Opus begin with samples that only start the codec."""
+    picture = Picture(numbered_frames(20, width=96, height=64), fps=FPS, start_seconds=late)
+    video = write_media(tmp_path / "v.mp4", picture=picture).read_bytes()
+    samples = []
+    for extension, codec, rate in (
+        ("mp3", "libmp3lame", 44100), ("m4a", "aac", 48000), ("opus", "libopus", 48000),
+        ("wav", "pcm_s16le", 48000),
+    ):  # fmt: skip
+        sound = Sound(chirps_at([0.5, 1.4], seconds=2.0, rate=rate), rate=rate, codec=codec)
+        container = "ogg" if extension == "opus" else None
+        heard = write_media(tmp_path / f"s.{extension}", sound=sound, container=container)
+        samples.append((extension, {"mp4": video, extension: heard.read_bytes()}))
+    write_tar(tmp_path / "tars" / "train-0.tar", samples)
+    index(tmp_path / "tars", config=IndexConfig(num_workers=1, stats_samples=1))
+    write(tmp_path / "tars", tmp_path / "out", "folder")
+    for path in (tmp_path / "out" / "train").iterdir():
+        assert find_heard(path) == pytest.approx([0.5, 1.4], abs=0.003), path.name
+
+
+@pytest.mark.parametrize(
+    ("extension", "options"),
+    [("h264", {"container": "h264"}), ("flv", {"codec": "flv1"}), ("gif", {"codec": "gif"})],
+)
+def test_picture_and_sound_that_do_not_go_into_one_file_are_told(tmp_path, extension, options):
+    container = options.pop("container", None)
+    if "gif" in options.values():
+        options["pix_fmt"] = "rgb8"
+    picture = Picture(numbered_frames(10, width=96, height=64), fps=FPS, **options)
+    video = write_media(tmp_path / f"v.{extension}", picture=picture, container=container)
+    wave = Sound(tone(300, 1.0), codec="pcm_s16le")
+    sound = write_media(tmp_path / "s.wav", sound=wave).read_bytes()
+    files = {extension: video.read_bytes(), "wav": sound}
+    write_tar(tmp_path / "tars" / "train-0.tar", [("odd", files)])
+    index(tmp_path / "tars", config=IndexConfig(num_workers=1, stats_samples=1))
+    with pytest.raises(DatasetError, match=r"'odd'.*--to pt"):
+        write(tmp_path / "tars", tmp_path / "out", "folder")
+
+
+def test_key_that_begins_like_another_is_exported_too(tmp_path):
+    long, short = beside(tmp_path, 1), beside(tmp_path, 2)
+    write_tar(tmp_path / "tars" / "train-0.tar", [("v1.0/clip", long), ("v1", short)])
+    index(tmp_path / "tars", config=IndexConfig(num_workers=1, stats_samples=1))
+    report = write(tmp_path / "tars", tmp_path / "out", "folder")
+    assert report.num_resumed == 0
+    assert len(list((tmp_path / "out" / "train").iterdir())) == 2
+
+
+@pytest.fixture(scope="module")
+def matted(tmp_path_factory):
+    """One video with a matte, white on the right, and a flow video of value 100."""
+    folder = tmp_path_factory.mktemp("matted")
+    frames = np.full((8, 96, 128, 3), 120, np.uint8)
+    right = np.zeros_like(frames)
+    right[:, :, 64:] = 255
+    for name, shown in (("in", frames), ("matte", right), ("flow", frames - 20)):
+        picture = Picture(shown, fps=FPS, options=(("qp", "4"),))
+        write_media(folder / name / "a.mp4", picture=picture)
+    config = PackConfig(
+        num_workers=1, splits={"train": 1.0}, stats_samples=1, short_side=96,
+        matte=str(folder / "matte"), flow_video=str(folder / "flow"),
+    )  # fmt: skip
+    pack(folder / "in", folder / "out", config=config)
+    return folder / "out"
+
+
+def test_tensors_show_matte_and_packed_flow(matted, tmp_path):
+    write(matted, tmp_path / "pt", "pt", channels=("red", "flow"))
+    (path,) = (tmp_path / "pt" / "train").iterdir()
+    planes = torch.load(path, weights_only=True).float()
+    assert planes[:, :, :56, 0].mean() < 5
+    assert planes[:, :, 72:, 0].mean() > 100
+    assert planes[..., 1].mean() == pytest.approx(100, abs=4)
+
+
+def test_mattes_and_flow_videos_of_a_folder_can_be_packed_again(matted, tmp_path):
+    write(matted, tmp_path / "media", "folder")
+    config = PackConfig(
+        num_workers=1, stats_samples=1, short_side=96,
+        matte=str(tmp_path / "media/matte"), flow_video=str(tmp_path / "media/flow"),
+    )  # fmt: skip
+    pack(tmp_path / "media" / "labels.csv", tmp_path / "again", config=config)
+    (sample,) = packed_samples(tmp_path / "again").values()
+    assert {"matte.mp4", "flow.mp4"} <= set(sample.files)
+
+
+def test_form_without_mattes_says_so(matted, root, tmp_path):
+    warnings = write(matted, tmp_path / "hf", "hf").warnings
+    assert [text.split()[0] for text in warnings] == ["flow.mp4", "matte.mp4"]
+    assert write(root, tmp_path / "other", "hf").warnings == ()
+
+
 def test_hugging_face_folder_has_a_metadata_table_a_split(root, tmp_path):
     write(root, tmp_path / "hf", "hf")
     assert {row["split"] for row in rows_of(tmp_path / "hf" / "samples.jsonl")} == {"train", "val"}
@@ -180,6 +284,13 @@ def test_unknown_split_is_refused(root, tmp_path):
         write(root, tmp_path / "out", "folder", splits=("dev",))
 
 
+def test_bucket_is_refused_and_no_folder_of_its_name_made(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="copy it to the bucket"):
+        write(root, "s3://bucket/out", "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_source_is_only_read(root, tmp_path):
     before = all_bytes(root)
     write(root, tmp_path / "out", "hf")
@@ -231,6 +342,20 @@ def test_label_without_a_class_is_told_in_words(root, tmp_path):
     rewrite(tmp_path / "data", first_record(label=7), split="val")
     with pytest.raises(DatasetError, match="label 7"):
         write(tmp_path / "data", tmp_path / "out", "folder")
+
+
+def test_target_without_a_name_is_told_in_words(root, tmp_path):
+    shutil.copytree(root, tmp_path / "data")
+    rewrite(tmp_path / "data", first_record(targets=(0.5,)), split="val")
+    with pytest.raises(DatasetError, match="1 targets, but there are 0 names"):
+        write(tmp_path / "data", tmp_path / "out", "folder")
+
+
+def test_inspect_tells_mattes_and_flow_videos(matted, capsys):
+    assert main(["inspect", str(matted), "a"]) == 0
+    assert "flow.mp4, matte.mp4" in capsys.readouterr().out
+    lines = read_sample_card(matted, "a").streams
+    assert [line.split()[0] for line in lines] == ["picture", "flow", "matte"]
 
 
 def test_litdata_chunks_hold_every_sample(root, tmp_path):

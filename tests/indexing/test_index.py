@@ -14,7 +14,7 @@ import torch
 import fmrgb_stream as fs
 from fmrgb_stream.cli.main import main
 from fmrgb_stream.config import IndexConfig
-from fmrgb_stream.errors import ConfigError, DatasetError, SourceError
+from fmrgb_stream.errors import ConfigError, DatasetError, PackError, SourceError
 from fmrgb_stream.packing import index, verify
 from fmrgb_stream.packing.index_dataset import split_of
 from tests.indexing.conftest import NUM_FRAMES, beside, inside, sound_file, video, write_tar
@@ -68,6 +68,63 @@ def test_read_only_source_gets_a_folder_of_its_own(foreign, tmp_path):
     assert all_bytes(foreign) == before
     assert verify(tmp_path / "out", num_workers=1).findings == ()
     assert (tmp_path / "out" / "train-0000.tar").is_symlink()
+
+
+def spoilt(files):
+    """Packets in the middle of the mp4 are other bytes."""
+    content = bytearray(files["mp4"])
+    half, third = len(content) // 2, len(content) // 3
+    content[half : half + third] = bytes((7 * i * i + 3) % 256 for i in range(third))
+    return {**files, "mp4": bytes(content)}
+
+
+def test_clip_that_cannot_be_decoded_costs_a_warning(tmp_path):
+    good = inside(tmp_path, 1)
+    samples = [("a", good), ("b", spoilt(good)), ("c", good)]
+    write_tar(tmp_path / "tars" / "train-0.tar", samples)
+    report = index(tmp_path / "tars", config=replace(ONE, stats_samples=8))
+    assert report.manifest.stats_num_clips == 2
+    assert [text for text in report.warnings if "statistics" in text and "'b'" in text]
+
+
+def test_no_clip_that_can_be_decoded_is_an_error(tmp_path):
+    write_tar(tmp_path / "tars" / "train-0.tar", [("b", spoilt(inside(tmp_path, 1)))])
+    with pytest.raises(DatasetError, match="none of 1 train clips"):
+        index(tmp_path / "tars", config=ONE)
+
+
+def test_statistics_of_sorted_tars_are_of_all_classes(tmp_path):
+    dark, light = (inside(tmp_path, number) for number in (0, 1023))
+    for shard, files in enumerate((dark, light)):
+        write_tar(
+            tmp_path / "tars" / f"train-{shard}.tar", [(f"{shard}{n}", files) for n in range(4)]
+        )
+    means = []
+    for count in (2, 8):
+        config = replace(ONE, stats_samples=count)
+        manifest = index(tmp_path / "tars", tmp_path / f"{count}", config=config).manifest
+        means.append(manifest.channel_stats["red"].mean)
+    assert means[0] == pytest.approx(means[1], rel=1e-6)
+
+
+def test_dali_indexes_can_be_asked_for_later(tars):
+    index(tars, config=replace(ONE, dali_idx=False))
+    assert list(tars.rglob("*.idx")) == []
+    assert index(tars, config=ONE).num_resumed == 9
+    assert len(list(tars.rglob("*.idx"))) == 3
+
+
+def test_folder_inside_the_source_is_refused(tars):
+    with pytest.raises(PackError, match="apart"):
+        index(tars, tars / "dataset", config=ONE)
+    assert not (tars / "dataset").exists()
+
+
+def test_bucket_is_no_place_for_sidecars(tars, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="copy it to the bucket"):
+        index(tars, "s3://bucket/out", config=ONE)
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_second_run_gives_the_same_files_and_probes_nothing(tars):

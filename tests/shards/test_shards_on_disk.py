@@ -220,6 +220,14 @@ def test_a_manifest_without_a_usable_sound_rate_is_refused(dataset, rate):
         Manifest.from_json(json.dumps(content), url="here")
 
 
+@pytest.mark.parametrize("name", ["../victim", "", "..", "a/b", "/abs", "x" * 41])
+def test_a_split_name_that_is_no_plain_word_is_refused(dataset, name):
+    content = json.loads((dataset / "manifest.json").read_text())
+    content["splits"] = {name: next(iter(content["splits"].values()))}
+    with pytest.raises(ManifestError, match="here: split"):
+        Manifest.from_json(json.dumps(content), url="here")
+
+
 @pytest.mark.parametrize("path", ["../other/shard.tar", "train/../../shard.tar", "/etc/shard.tar"])
 def test_a_shard_path_that_leaves_the_root_is_refused(dataset, path):
     content = json.loads((dataset / "manifest.json").read_text())

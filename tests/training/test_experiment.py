@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fmrgb_stream.config import ClipConfig, FlowConfig
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.training import load_run
+from fmrgb_stream.training.build import data_warnings, read_manifest
 from fmrgb_stream.training.checkpoint import newest_checkpoint, read_progress
 from fmrgb_stream.training.experiment import train_run
 from fmrgb_stream.training.lr_search import best_rate, search_learning_rate
@@ -38,6 +40,17 @@ def test_a_run_leaves_config_metrics_weights_and_checkpoints(classes_root, tmp_p
     assert names == {"config.yaml", "metrics.jsonl", "weights.safetensors", "checkpoints"}
     assert result.train.test.num_clips == 8
     assert result.bad_samples == ()
+
+
+def test_packed_flow_that_is_not_used_is_told(classes_root):
+    manifest = read_manifest(tiny_config(classes_root))
+    packed = replace(manifest, pack_config={**manifest.pack_config, "flow_video": "flow"})
+    clip = ClipConfig(channels=("red", "flow"))
+    config = replace(tiny_config(classes_root), clip=clip)
+    assert "--clip.flow.estimator member" in data_warnings(config, packed)[0]
+    assert data_warnings(config, manifest) == ()
+    member = replace(clip, flow=FlowConfig(estimator="member"))
+    assert data_warnings(replace(config, clip=member), packed) == ()
 
 
 def test_the_loaded_run_holds_the_best_weights(classes_root, tmp_path):

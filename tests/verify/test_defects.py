@@ -102,6 +102,10 @@ def misstate_rate(root, _odd):
     rewrite(root, first_record(fps=12.0))
 
 
+def stop_the_clock(root, _odd):
+    rewrite(root, first_record(fps=0.0))
+
+
 def shorten_sound(root, _odd):
     rewrite(root, first_record(num_audio_samples=16000))
 
@@ -186,6 +190,7 @@ DEFECTS = [
     (missize_frames, "error", "frame-size"),
     (mislead_packets, "error", "packet-table"),
     (misstate_rate, "error", "frame-times"),
+    (stop_the_clock, "error", "index"),
     (shorten_sound, "error", "av-length"),
     (mislabel, "error", "label"),
     (add_targets, "error", "targets"),
@@ -235,6 +240,27 @@ def test_planted_defect_is_found(root, odd, plant, severity, check):
     report = verify(root, num_workers=1)
     assert (severity, check) in {(f.severity, f.check) for f in report.findings}
     assert report.is_good == (severity != "error")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fps": float("nan")},
+        {"audio_sample_rate": 0},
+        {"num_frames": 0},
+        {"num_audio_samples": 10**11},
+        {"duration_seconds": -1.0},
+        {"rotation_degrees": 45},
+        {"frame_times_seconds": np.arange(3.0)},
+        {"frame_times_seconds": np.arange(20.0)[::-1]},
+        {"frame_times_seconds": np.full(20, np.nan)},
+    ],
+)
+def test_number_that_cannot_be_is_found(root, change):
+    rewrite(root, first_record(**change))
+    report = verify(root, num_workers=1)
+    assert [f.check for f in report.findings if f.severity == "error"] == ["index"]
+    assert (report.num_samples, report.num_decoded) == (10, 9)
 
 
 def test_clean_dataset_has_no_finding(root):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import av
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 import soundfile
 
 from fmrgb_stream import open_sample
+from fmrgb_stream.cli.main import main
 from fmrgb_stream.errors import ManifestError
+from fmrgb_stream.shards import ShardReader, open_dataset
 from fmrgb_stream.viewing.dataset_card import Spread, read_dataset_card
 from fmrgb_stream.viewing.sample_card import read_sample_card, sync_text
+from tests.support.planted import first_record, rewrite
 from tests.support.viewed import VARIABLE_TIMES
 
 
@@ -51,6 +55,16 @@ def test_what_is_missing_is_counted(odd):
 def test_what_is_odd_about_copies_is_counted(copied):
     card = read_dataset_card(copied)
     assert (card.num_variable_rate, card.num_rotated) == (1, 1)
+
+
+def test_a_crop_is_told_by_its_rule(numbered, tmp_path, capsys):
+    shutil.copytree(numbered, tmp_path / "data")
+    rewrite(tmp_path / "data", first_record(crop="face"))
+    store, manifest = open_dataset(tmp_path / "data")
+    key = ShardReader(store, manifest.split("train")).info(0).key
+    assert read_sample_card(tmp_path / "data", key).crop == "face"
+    assert main(["inspect", str(tmp_path / "data"), key]) == 0
+    assert "crop" in capsys.readouterr().out
 
 
 def test_a_card_is_plain_json(numbered, copied):

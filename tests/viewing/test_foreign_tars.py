@@ -10,6 +10,10 @@ from webdataset import TarWriter
 
 from fmrgb_stream import ClipConfig
 from fmrgb_stream.cli.main import main
+from fmrgb_stream.config import IndexConfig
+from fmrgb_stream.packing import index
+from fmrgb_stream.shards import find_sample, open_dataset
+from fmrgb_stream.viewing.clip_view import view_clip
 from fmrgb_stream.viewing.page import make_page
 from fmrgb_stream.viewing.sample_card import read_sample_card
 from tests.support.media import Picture, Sound, numbered_frames, read_numbers, tone, write_media
@@ -63,6 +67,25 @@ def test_cards_describe_their_members(root, capsys):
     assert (a.packets.keyframes[0], a.packets.num_packets) == (0, 20)
     assert main(["inspect", str(root)]) == 0
     assert "vp9 (1)" in capsys.readouterr().out
+
+
+def test_sound_is_heard_to_the_end_of_the_last_of_few_frames(tmp_path):
+    """At two frames a second the end lies beyond what the mel of the last one needs."""
+    file = write_media(
+        tmp_path / "a.mp4",
+        picture=Picture(numbered_frames(40, width=96, height=64), fps=Fraction(2)),
+        sound=Sound(tone(300, 20.0)),
+    )
+    (tmp_path / "tars").mkdir()
+    with TarWriter(str(tmp_path / "tars" / "train-0.tar"), encoder=False) as tar:
+        tar.write({"__key__": "a", "mp4": file.read_bytes()})
+    index(tmp_path / "tars", config=IndexConfig(num_workers=1, stats_samples=1))
+    store, manifest = open_dataset(tmp_path / "tars")
+    found = find_sample(store, manifest, "a")
+    clip = ClipConfig(num_frames=8, frame_stride=4, window="start")
+    view = view_clip(found.reader, found.sample_id, clip=clip, audio_sample_rate=16000)
+    assert len(view.waveform_S) == 16 * 16000
+    assert np.flatnonzero(view.waveform_S)[-1] > 15.9 * 16000
 
 
 def test_videos_of_them_are_written(root, tmp_path):
