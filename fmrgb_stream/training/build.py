@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -12,9 +13,10 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.loader import ClipLoader, build_loader
 from fmrgb_stream.models import ClipModel, create_model
 from fmrgb_stream.models.interface import CLIP_FIELDS
-from fmrgb_stream.shards import Manifest
+from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
-from fmrgb_stream.training.truth import count_outputs
+from fmrgb_stream.training.masking import shown_root
+from fmrgb_stream.training.truth import count_outputs, truth_kind
 
 
 def open_loader(
@@ -108,9 +110,40 @@ def check_splits(config: RunConfig, manifest: Manifest) -> None:
     ]
     if missing:
         raise ConfigError(
-            f"{data.root} has no {', '.join(missing)}; it has {sorted(manifest.splits)}; a missing test "
+            f"{shown_root(data.root)} has no {', '.join(missing)}; it has {sorted(manifest.splits)}; a missing test "
             "split can be left out with --data.test-split null"
         )
+
+
+def check_labels(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse validation and test splits that nothing can be scored on, before training.
+
+    Raises:
+        ConfigError: no sample of a split has what the loss is for.
+        StorageError, ManifestError: its index cannot be read.
+    """
+    data = config.data
+    kind = truth_kind(config.train.loss, has_targets=bool(manifest.target_names))
+    store = Store(data.root)
+    for name, split in (("val_split", data.val_split), ("test_split", data.test_split)):
+        if split is None:
+            continue
+        reader = ShardReader(store, manifest.split(split))
+        samples = map(reader.info, range(reader.num_samples))
+        if kind == "classes":
+            is_known = any(sample.label is not None for sample in samples)
+        else:
+            is_known = any(
+                sample.targets is not None and not any(map(math.isnan, sample.targets))
+                for sample in samples
+            )
+        if not is_known:
+            what = "label" if kind == "classes" else "whole set of targets"
+            cure = "; --data.test-split null leaves the test out" * (name == "test_split")
+            raise ConfigError(
+                f"no sample of data.{name}={split!r} has a {what}, so nothing can be scored on it"
+                f"{cure}; fmrgb predict --unlabelled tells what a trained model says of such clips"
+            )
 
 
 def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:

@@ -22,6 +22,7 @@ from fmrgb_stream.shards import Manifest
 from fmrgb_stream.training.acceleration import make_accelerator, tracker_names
 from fmrgb_stream.training.build import (
     build_model,
+    check_labels,
     check_splits,
     open_loader,
     outputs_for,
@@ -30,6 +31,7 @@ from fmrgb_stream.training.build import (
 )
 from fmrgb_stream.training.checkpoint import load_checkpoint_folder
 from fmrgb_stream.training.loaders import Loaders
+from fmrgb_stream.training.masking import masked
 from fmrgb_stream.training.metrics_file import MetricsFile
 from fmrgb_stream.training.progress import epoch_lines
 from fmrgb_stream.training.recorder import Recorder
@@ -76,6 +78,7 @@ def train_run(
     with _torch_threads(config.num_torch_threads), ExitStack() as stack:
         manifest = read_manifest(config)
         check_splits(config, manifest)
+        check_labels(config, manifest)
         model = build_model(config, manifest)
         config = with_extras(config, model)
         _check_modality(model, config.model.test_modality)
@@ -136,7 +139,7 @@ def _begin(
         directory.write(config, facts)
     accelerator.wait_for_everyone()
     if accelerator.log_with:
-        accelerator.init_trackers(TRACKERS_NAME, config=_scalars(config))
+        accelerator.init_trackers(TRACKERS_NAME, config=tracker_settings(config))
     return Recorder(
         accelerator=accelerator,
         settings=config.record,
@@ -145,11 +148,11 @@ def _begin(
     )
 
 
-def _scalars(config: RunConfig) -> dict[str, Any]:
+def tracker_settings(config: RunConfig) -> dict[str, Any]:
     """What every tracker can show: numbers and words."""
     return {
         name: value if isinstance(value, (int, float)) else str(value)
-        for name, value in flat_config(config).items()
+        for name, value in flat_config(masked(config)).items()
     }
 
 

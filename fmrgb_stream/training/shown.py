@@ -13,6 +13,7 @@ from fmrgb_stream.shards import ShardReader
 from fmrgb_stream.storage import Store
 from fmrgb_stream.training.acceleration import make_accelerator
 from fmrgb_stream.training.build import open_loader, read_manifest
+from fmrgb_stream.training.masking import shown_root
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -69,6 +70,13 @@ class Shown:
         return self.config.clip
 
     @property
+    def device(self) -> str:
+        """Where clips are delivered."""
+        device = self.accelerator.device
+        # One of several processes is told `cpu:0`.
+        return "cpu" if device.type == "cpu" else str(device)
+
+    @property
     def filled_splits(self) -> tuple[str, ...]:
         """Splits of the dataset that have samples, in its order."""
         return tuple(n for n, entry in self.manifest.splits.items() if entry.num_samples)
@@ -81,13 +89,10 @@ class Shown:
         """
         if not self.manifest.split(split).num_samples:
             raise ConfigError(
-                f"split {split!r} of {self.config.data.root} is empty; {list(self.filled_splits)} "
-                "have samples"
+                f"split {split!r} of {shown_root(self.config.data.root)} is empty; "
+                f"{list(self.filled_splits)} have samples"
             )
-        device = self.accelerator.device
-        # One of several processes is told `cpu:0`.
-        name = "cpu" if device.type == "cpu" else str(device)
-        return open_loader(self.config, split, device=name)
+        return open_loader(self.config, split, device=self.device)
 
     def reader(self, split: str) -> ShardReader:
         """Keys and groups of a split."""
