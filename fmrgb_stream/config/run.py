@@ -27,8 +27,9 @@ class DataConfig:
     test_split: str | None = "test"
     """Tried once, with the best epoch's weights; None does not."""
     batch_size: int = 32
-    """Clips an optimiser step, over all processes and micro-batches together; so a config gives the
-    same training on any number of them."""
+    """Clips an optimiser step, over all processes and micro-batches together; so a step has the
+    same clips on any number of them. Batch norm and dropout still see one process
+    and micro-batch at a time, and losses that rank a batch one micro-batch."""
     device: str = "auto"
     """`cpu`, or `auto`: each process's GPU where there is one."""
     backend: PipelineName = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 
@@ -16,7 +17,10 @@ from fmrgb_stream.models.interface import CLIP_FIELDS
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
 from fmrgb_stream.training.masking import shown_root
+from fmrgb_stream.training.run_directory import WEIGHT_OPTIONS
 from fmrgb_stream.training.truth import count_outputs, truth_kind
+
+log = logging.getLogger(__name__)
 
 
 def open_loader(
@@ -146,13 +150,20 @@ def check_labels(config: RunConfig, manifest: Manifest) -> None:
             )
 
 
-def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:
+def build_model(config: RunConfig, manifest: Manifest, *, with_weights: bool = True) -> ClipModel:
     """A new model; equal seeds give equal weights.
+
+    Args:
+        config: Of the run.
+        manifest: Of its dataset.
+        with_weights: Load what `model` names to start from; a run that goes on has its own.
 
     Raises:
         ConfigError: model and dataset do not fit each other.
     """
-    settings: ModelConfig = config.model
+    settings: ModelConfig = config.model if with_weights else _without_weights(config.model)
+    if with_weights:
+        _warn_if_random_is_frozen(settings)
     torch.manual_seed(config.train.seed)
     model = create_model(
         settings.name,
@@ -181,6 +192,21 @@ def with_extras(config: RunConfig, model: ClipModel) -> RunConfig:
     needed = tuple(field for field in model.batch_fields if field not in CLIP_FIELDS)
     extras = tuple(dict.fromkeys((*config.clip.extras, *needed)))
     return replace(config, clip=replace(config.clip, extras=extras))
+
+
+def _without_weights(settings: ModelConfig) -> ModelConfig:
+    """No file and no network are needed."""
+    options = {name: v for name, v in settings.options.items() if name not in WEIGHT_OPTIONS}
+    return replace(settings, pretrained=False, checkpoint=None, new_head=False, options=options)
+
+
+def _warn_if_random_is_frozen(settings: ModelConfig) -> None:
+    has_weights = settings.pretrained or settings.checkpoint is not None
+    if settings.options.get("freeze_backbone") and not has_weights:
+        log.warning(
+            "model.options freeze_backbone without weights: the backbone stays random; give "
+            "--model.pretrained or --model.checkpoint FILE, or leave freeze_backbone out"
+        )
 
 
 def _to_channels_last(model: ClipModel) -> None:

@@ -29,7 +29,7 @@ from fmrgb_stream.training.build import (
     read_manifest,
     with_extras,
 )
-from fmrgb_stream.training.checkpoint import load_checkpoint_folder
+from fmrgb_stream.training.checkpoint import load_checkpoint_folder, newest_checkpoint
 from fmrgb_stream.training.loaders import Loaders
 from fmrgb_stream.training.masking import masked
 from fmrgb_stream.training.metrics_file import MetricsFile
@@ -79,7 +79,8 @@ def train_run(
         manifest = read_manifest(config)
         check_splits(config, manifest)
         check_labels(config, manifest)
-        model = build_model(config, manifest)
+        goes_on = resume and (checkpoint or newest_checkpoint(directory.checkpoints_path))
+        model = build_model(config, manifest, with_weights=not goes_on)
         config = with_extras(config, model)
         _check_modality(model, config.model.test_modality)
         found = checkpoint_to_take(

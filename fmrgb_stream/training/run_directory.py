@@ -32,7 +32,7 @@ FACTS: Final = "made"
 TRACKERS_NAME: Final = "trackers"
 """Folder of what trackers write."""
 _LIBRARIES: Final = ("torch", "torchvision", "timm", "accelerate")
-_WEIGHT_FILES: Final = ("published_weights",)
+WEIGHT_OPTIONS: Final = ("published_weights",)
 """Model options that name a file with weights to start from; it need not exist any more."""
 
 
@@ -57,7 +57,7 @@ def load_run(path: str | os.PathLike[str], *, weights: Path | None = None) -> Lo
         config.model.name,
         num_classes=facts.num_outputs,
         channels=config.clip.planes,
-        **{name: v for name, v in config.model.options.items() if name not in _WEIGHT_FILES},
+        **{name: v for name, v in config.model.options.items() if name not in WEIGHT_OPTIONS},
     )
     load_checkpoint(model, chosen)
     return LoadedRun(model=model.eval(), config=config, facts=facts, directory=directory)

@@ -175,6 +175,7 @@ def test_every_preset_trains_on_small_clips(roots, tmp_path, capsys, name):
         "--config", name, "--out", tmp_path / "run", "--json",
         "--data.root", root, "--data.batch-size", 4, "--data.num-workers", 1,
         "--clip.size", "[32,32]", "--train.epochs", 1, "--record.trackers", "[]",
+        "--no_model.pretrained",
     )  # fmt: skip
 
     result = json.loads(capsys.readouterr().out)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from fmrgb_stream.config import TrainConfig
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
-from fmrgb_stream.training.build import check_splits
+from fmrgb_stream.training.acceleration import tracker_names
+from fmrgb_stream.training.build import build_model, check_splits
 from fmrgb_stream.training.evaluation import predict
 from fmrgb_stream.training.experiment import tracker_settings, train_run
 from fmrgb_stream.training.lr_search import search_learning_rate, summary_table
@@ -19,6 +22,7 @@ from fmrgb_stream.training.masking import masked
 from fmrgb_stream.training.report_sections import rates_section
 from fmrgb_stream.training.run_directory import RunDirectory
 from fmrgb_stream.training.run_log import RunLog
+from fmrgb_stream.training.shown import show
 from tests.support.runs import SPLITS, pack_table, tiny_config
 from tests.support.training import make_batch
 
@@ -105,3 +109,48 @@ def test_a_stand_in_is_not_scored_as_the_sample_that_it_stands_for():
     )
 
     assert found.keys == ("clip-0", "clip-2")
+
+
+def test_a_frozen_backbone_without_weights_is_warned_of(classes_root, caplog):
+    model = {"name": "frame_pool/test_resnet", "options": {"freeze_backbone": True}}
+
+    build_model(tiny_config(classes_root, model=model), Manifest.load(Store(classes_root)))
+
+    assert "the backbone stays random" in caplog.text
+
+
+def test_a_run_of_half_precision_is_asked_in_full_precision_on_a_cpu(classes_root, caplog):
+    config = tiny_config(classes_root, mixed_precision="fp16", data={"device": "cpu"})
+
+    assert show(config).config.train.mixed_precision == "no"
+    assert caplog.text.count("evaluated in float32") == 1
+
+
+def test_a_tracker_that_is_not_installed_is_named():
+    pytest.importorskip("tensorboard")
+    missing = [name for name in ("wandb", "aim", "mlflow") if find_spec(name) is None]
+
+    with pytest.raises(ConfigError, match=f"pip install {missing[0]}"):
+        tracker_names(("tensorboard", missing[0]))
+
+    assert tracker_names(("auto",)) == ("tensorboard",)
+
+
+def test_a_run_that_goes_on_needs_no_weights_to_start_from(classes_root):
+    model = {"name": "slowfast_r50", "pretrained": True, "checkpoint": "gone.safetensors",
+             "options": {"published_weights": "gone.pyth"}}  # fmt: skip
+    config = tiny_config(classes_root, model=model)
+
+    assert build_model(config, Manifest.load(Store(classes_root)), with_weights=False)
+
+
+def test_a_run_is_resumed_when_the_weights_it_began_with_are_gone(classes_root, tmp_path):
+    config = tiny_config(classes_root, epochs=1)
+    first = train_run(config, tmp_path / "first")
+    start = tmp_path / "start.safetensors"
+    shutil.copy(first.directory.weights_path, start)
+    config = replace(config, model=replace(config.model, checkpoint=str(start)))
+    train_run(config, tmp_path / "second")
+    start.unlink()
+
+    assert train_run(config, tmp_path / "second", resume=True).train.best_epoch == 0
