@@ -62,6 +62,11 @@ def open_loader(
         on_bad_sample=data.on_bad_sample,
         max_bad_fraction=data.max_bad_fraction,
         decode=data.decode,
+        prefetch_bytes=data.prefetch_bytes,
+        verify_checksums=data.verify_checksums,
+        cache_dir=data.cache_dir,
+        cache_bytes=data.cache_bytes,
+        audit_log=data.audit_log if training else None,
         world=here,
     )
 

@@ -10,7 +10,9 @@ from fmrgb_stream.storage.urls import parse_location
 
 def masked(config: RunConfig) -> RunConfig:
     """The same with roots as they are shown: without user, password and query."""
-    return replace(config, data=replace(config.data, root=shown_root(config.data.root)))
+    data = config.data
+    audit_log = None if data.audit_log is None else shown_root(data.audit_log)
+    return replace(config, data=replace(data, root=shown_root(data.root), audit_log=audit_log))
 
 
 def shown_root(root: str) -> str:
