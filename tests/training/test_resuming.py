@@ -1,6 +1,7 @@
 import json
 import shutil
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from fmrgb_stream.training.checkpoint import (
     save_checkpoint,
 )
 from fmrgb_stream.training.experiment import train_run
+from fmrgb_stream.training.run_directory import RunDirectory
 from tests.support.runs import step_losses, tiny_config
 
 
@@ -145,14 +147,16 @@ def test_a_resume_without_metrics_names_the_file_and_removes_nothing(run):
 
 def test_the_settings_survive_a_resume_that_is_killed_while_it_writes_them(run, monkeypatch):
     config, folder = run
-    before = (folder / "config.yaml").read_bytes()
+    directory = RunDirectory(path=folder)
+    _, facts = directory.read()
+    before = directory.config_path.read_bytes()
 
     def no_disk(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fmrgb_stream.training.run_directory.os.fsync", no_disk)
     with pytest.raises(OSError, match="No space"):
-        train_run(config, folder, resume=True)
+        directory.write(replace(config, num_torch_threads=2), facts)
 
     assert (folder / "config.yaml").read_bytes() == before
 
