@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from fmrgb_stream.cli.exit_codes import EXIT_GOOD, EXIT_PROBLEMS
 from fmrgb_stream.cli.flags import add_config_flags, config_from_flags
 from fmrgb_stream.cli.presets import name_presets_by_path, preset_names
 from fmrgb_stream.config import RunConfig
-from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.errors import ConfigError, FmrgbError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from fmrgb_stream.training.experiment import RunResult
     from fmrgb_stream.training.records import Evaluation
+
+log = logging.getLogger(__name__)
 
 NAME: Final = "train"
 HELP: Final = "train a model on a packed dataset; one process, or many under accelerate launch"
@@ -96,17 +99,20 @@ def run(arguments: Namespace) -> int:
         if arguments.lr_search is not None:
             return _search(config, arguments, console)
         result = _train(config, arguments, console)
-        if arguments.report:
-            _write_page(result, as_json=arguments.json)
         if is_main_process():
             _report(result, console, as_json=arguments.json)
+        if arguments.report:
+            _write_page(result, console, as_json=arguments.json)
         return EXIT_PROBLEMS if result.bad_samples else EXIT_GOOD
     finally:
         end_processes()
 
 
-def _write_page(result: RunResult, *, as_json: bool) -> None:
-    """report.html and what belongs to it; every process evaluates its part."""
+def _write_page(result: RunResult, console: Console, *, as_json: bool) -> None:
+    """report.html and what belongs to it; every process evaluates its part.
+
+    The training is over and told: a page that cannot be made is a warning.
+    """
     from contextlib import closing
 
     from fmrgb_stream.packing.progress import make_progress
@@ -115,7 +121,15 @@ def _write_page(result: RunResult, *, as_json: bool) -> None:
     from fmrgb_stream.training.trained import open_trained
 
     with closing(make_progress(silent=as_json or not is_main_process())) as progress:
-        write_report(open_trained(result.directory.path), progress=progress)
+        try:
+            write_report(open_trained(result.directory.path), progress=progress)
+        except FmrgbError as error:
+            log.warning(
+                "no report: %s; `fmrgb report %s` tries again", error, result.directory.path
+            )
+            return
+    if is_main_process():
+        console.print(f"report: {result.directory.report_path}", markup=False)
 
 
 def _config_of(path: Path) -> Path:
@@ -136,6 +150,7 @@ def _train(config: RunConfig, arguments: Namespace, console: Console) -> RunResu
 
 
 def _search(config: RunConfig, arguments: Namespace, console: Console) -> int:
+    from fmrgb_stream.distributed import WorldInfo
     from fmrgb_stream.training.acceleration import is_main_process
     from fmrgb_stream.training.lr_search import search_learning_rate, summary_table
 
@@ -148,13 +163,22 @@ def _search(config: RunConfig, arguments: Namespace, console: Console) -> int:
             f"--lr-search {arguments.lr_search!r} must be numbers with commas between: 1e-4,1e-3"
         ) from error
     results = search_learning_rate(
-        config, rates, arguments.out, overwrite=arguments.overwrite, console=console
+        config,
+        rates,
+        arguments.out,
+        overwrite=arguments.overwrite,
+        console=console,
+        is_main=WorldInfo.from_environment().rank == 0,
     )
     if is_main_process():
         console.print(summary_table(results, config=config))
         if arguments.json:
             sys.stdout.write((arguments.out / "summary.json").read_text(encoding="utf-8"))
-    return EXIT_PROBLEMS if any(result.run.bad_samples for result in results) else EXIT_GOOD
+    return (
+        EXIT_PROBLEMS
+        if any(result.run is None or result.run.bad_samples for result in results)
+        else EXIT_GOOD
+    )
 
 
 def _with_windows(config: RunConfig, *, window: float | None, hop: float | None) -> RunConfig:
@@ -192,8 +216,7 @@ def _report(result: RunResult, console: Console, *, as_json: bool) -> None:
         f"replaced {bad['key']} of {bad['shard']}: {bad['reason']}" for bad in result.bad_samples
     ]
     names = ["config.yaml", "metrics.jsonl", "weights.safetensors"]
-    page = result.directory.report_path
-    lines.append(f"{result.directory.path}: {', '.join(names + [page.name] * page.is_file())}")
+    lines.append(f"{result.directory.path}: {', '.join(names)}")
     for line in lines:
         console.print(line, markup=False)
 

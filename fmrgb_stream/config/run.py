@@ -27,8 +27,9 @@ class DataConfig:
     test_split: str | None = "test"
     """Tried once, with the best epoch's weights; None does not."""
     batch_size: int = 32
-    """Clips an optimiser step, over all processes and micro-batches together; so a config gives the
-    same training on any number of them."""
+    """Clips an optimiser step, over all processes and micro-batches together; so a step has the
+    same clips on any number of them. Batch norm and dropout still see one process
+    and micro-batch at a time, and losses that rank a batch one micro-batch."""
     device: str = "auto"
     """`cpu`, or `auto`: each process's GPU where there is one."""
     backend: PipelineName = "auto"
@@ -38,12 +39,28 @@ class DataConfig:
     """Clips made at the same time in each process; None shares the usable cores."""
     worker_kind: WorkerKind = "auto"
     prefetch_batches: int = 2
+    prefetch_bytes: int = 1 << 30
+    """Memory that the batches in the making may take."""
+    verify_checksums: bool = True
+    """Check every member against the index."""
+    cache_dir: str | None = None
+    """Folder on this machine where shards of a remote root are kept, for all processes."""
+    cache_bytes: int = 64 << 30
+    """At most so much is kept there."""
+    audit_log: str | None = None
+    """Folder to note the id of every clip in that was trained on, for `fmrgb audit`."""
     on_bad_sample: BadSampleRule = "substitute"
     max_bad_fraction: float = 0.05
 
     def __post_init__(self) -> None:
         """Check what the loader's own config does not."""
-        for name in ("batch_size", "num_workers", "prefetch_batches"):
+        for name in (
+            "batch_size",
+            "num_workers",
+            "prefetch_batches",
+            "prefetch_bytes",
+            "cache_bytes",
+        ):
             check_count(f"data.{name}", getattr(self, name))
         check_choice("data.backend", self.backend, PipelineName)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
 
 from fmrgb_stream.config import MixedPrecision
@@ -41,7 +42,7 @@ def make_accelerator(
     Raises:
         ConfigError: what is asked cannot be had here.
     """
-    is_cpu = device == "cpu" or not torch.cuda.is_available()
+    is_cpu = computes_on_cpu(device)
     if is_cpu and mixed_precision == "fp16":
         raise ConfigError("mixed_precision='fp16' needs a GPU; use 'bf16' or 'no' on a CPU")
     try:
@@ -57,12 +58,29 @@ def make_accelerator(
     return accelerator
 
 
+def computes_on_cpu(device: str) -> bool:
+    """Whether `auto` or `cpu` means the CPU here."""
+    return device == "cpu" or not torch.cuda.is_available()
+
+
 def tracker_names(wanted: Sequence[str]) -> tuple[str, ...]:
-    """`auto` becomes TensorBoard where it is installed; names stay as they are."""
+    """`auto` becomes TensorBoard where it is installed; names stay as they are.
+
+    Raises:
+        ConfigError: the package of one is not installed; Accelerate would leave it out silently.
+    """
     has_tensorboard = importlib.util.find_spec(TENSORBOARD) is not None
     found = [TENSORBOARD if name == AUTO else name for name in wanted]
     if AUTO in wanted and not has_tensorboard:
         found.remove(TENSORBOARD)
+    here = {str(tracker) for tracker in get_available_trackers()}
+    known = {str(tracker) for tracker in LOGGER_TYPE_TO_CLASS}
+    missing = [name for name in found if name in known and name not in here]
+    if missing:
+        raise ConfigError(
+            f"record.trackers={list(wanted)}: {missing} not installed; pip install "
+            f"{' '.join(missing)}, or leave out what is not there"
+        )
     return tuple(dict.fromkeys(found))
 
 

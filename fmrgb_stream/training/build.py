@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import replace
 
 import torch
@@ -12,9 +14,13 @@ from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.loader import ClipLoader, build_loader
 from fmrgb_stream.models import ClipModel, create_model
 from fmrgb_stream.models.interface import CLIP_FIELDS
-from fmrgb_stream.shards import Manifest
+from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
-from fmrgb_stream.training.truth import count_outputs
+from fmrgb_stream.training.masking import shown_root
+from fmrgb_stream.training.run_directory import WEIGHT_OPTIONS
+from fmrgb_stream.training.truth import count_outputs, truth_kind
+
+log = logging.getLogger(__name__)
 
 
 def open_loader(
@@ -56,6 +62,11 @@ def open_loader(
         on_bad_sample=data.on_bad_sample,
         max_bad_fraction=data.max_bad_fraction,
         decode=data.decode,
+        prefetch_bytes=data.prefetch_bytes,
+        verify_checksums=data.verify_checksums,
+        cache_dir=data.cache_dir,
+        cache_bytes=data.cache_bytes,
+        audit_log=data.audit_log if training else None,
         world=here,
     )
 
@@ -108,7 +119,7 @@ def check_splits(config: RunConfig, manifest: Manifest) -> None:
     ]
     if missing:
         raise ConfigError(
-            f"{data.root} has no {', '.join(missing)}; it has {sorted(manifest.splits)}; a missing test "
+            f"{shown_root(data.root)} has no {', '.join(missing)}; it has {sorted(manifest.splits)}; a missing test "
             "split can be left out with --data.test-split null"
         )
 
@@ -118,20 +129,58 @@ def data_warnings(config: RunConfig, manifest: Manifest) -> tuple[str, ...]:
     has_flow = bool(manifest.pack_config.get("flow_video"))
     if has_flow and config.clip.needs_flow and config.clip.flow.estimator != "member":
         return (
-            f"{config.data.root} holds flow videos, and the channel statistics of flow are theirs, "
+            f"{shown_root(config.data.root)} holds flow videos, and the channel statistics of flow are theirs, "
             f"but clip.flow.estimator is {config.clip.flow.estimator!r}: flow is computed anew; "
             "--clip.flow.estimator member takes the packed one",
         )
     return ()
 
 
-def build_model(config: RunConfig, manifest: Manifest) -> ClipModel:
+def check_labels(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse validation and test splits that nothing can be scored on, before training.
+
+    Raises:
+        ConfigError: no sample of a split has what the loss is for.
+        StorageError, ManifestError: its index cannot be read.
+    """
+    data = config.data
+    kind = truth_kind(config.train.loss, has_targets=bool(manifest.target_names))
+    store = Store(data.root)
+    for name, split in (("val_split", data.val_split), ("test_split", data.test_split)):
+        if split is None:
+            continue
+        reader = ShardReader(store, manifest.split(split))
+        samples = map(reader.info, range(reader.num_samples))
+        if kind == "classes":
+            is_known = any(sample.label is not None for sample in samples)
+        else:
+            is_known = any(
+                sample.targets is not None and not any(map(math.isnan, sample.targets))
+                for sample in samples
+            )
+        if not is_known:
+            what = "label" if kind == "classes" else "whole set of targets"
+            cure = "; --data.test-split null leaves the test out" * (name == "test_split")
+            raise ConfigError(
+                f"no sample of data.{name}={split!r} has a {what}, so nothing can be scored on it"
+                f"{cure}; fmrgb predict --unlabelled tells what a trained model says of such clips"
+            )
+
+
+def build_model(config: RunConfig, manifest: Manifest, *, with_weights: bool = True) -> ClipModel:
     """A new model; equal seeds give equal weights.
+
+    Args:
+        config: Of the run.
+        manifest: Of its dataset.
+        with_weights: Load what `model` names to start from; a run that goes on has its own.
 
     Raises:
         ConfigError: model and dataset do not fit each other.
     """
-    settings: ModelConfig = config.model
+    settings: ModelConfig = config.model if with_weights else _without_weights(config.model)
+    if with_weights:
+        _warn_if_random_is_frozen(settings)
     torch.manual_seed(config.train.seed)
     model = create_model(
         settings.name,
@@ -160,6 +209,21 @@ def with_extras(config: RunConfig, model: ClipModel) -> RunConfig:
     needed = tuple(field for field in model.batch_fields if field not in CLIP_FIELDS)
     extras = tuple(dict.fromkeys((*config.clip.extras, *needed)))
     return replace(config, clip=replace(config.clip, extras=extras))
+
+
+def _without_weights(settings: ModelConfig) -> ModelConfig:
+    """No file and no network are needed."""
+    options = {name: v for name, v in settings.options.items() if name not in WEIGHT_OPTIONS}
+    return replace(settings, pretrained=False, checkpoint=None, new_head=False, options=options)
+
+
+def _warn_if_random_is_frozen(settings: ModelConfig) -> None:
+    has_weights = settings.pretrained or settings.checkpoint is not None
+    if settings.options.get("freeze_backbone") and not has_weights:
+        log.warning(
+            "model.options freeze_backbone without weights: the backbone stays random; give "
+            "--model.pretrained or --model.checkpoint FILE, or leave freeze_backbone out"
+        )
 
 
 def _to_channels_last(model: ClipModel) -> None:

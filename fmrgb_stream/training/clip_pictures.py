@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +20,12 @@ from fmrgb_stream.training.build import open_loader
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fmrgb_stream.pipelines.choice import Backend
     from fmrgb_stream.sample import ClipBatch
     from fmrgb_stream.training.outcomes import Outcomes
     from fmrgb_stream.training.shown import Shown
+
+log = logging.getLogger(__name__)
 
 _FRAMES: Final = 6
 _FRAME_PIXELS: Final = 96
@@ -36,13 +40,19 @@ def clip_pictures(shown: Shown, outcomes: Outcomes) -> Iterator[bytes]:
         shown: What the outcomes were asked of.
         outcomes: The rows that are wanted.
     """
+    # One clip at a time needs no GPU, but the flow of its own hardware.
+    backend: Backend = "cpu"
+    device = "cpu"
+    if shown.clip.flow.estimator == "nvof":
+        backend, device = "auto", shown.device
+        log.info("the pictures of clips are made on %s, which has the flow estimator nvof", device)
     config = replace(
         shown.config,
-        data=replace(shown.config.data, batch_size=1, prefetch_batches=1, backend="cpu"),
+        data=replace(shown.config.data, batch_size=1, prefetch_batches=1, backend=backend),
         clip=replace(shown.clip, dtype="uint8"),
     )
     first_items = _first_items(shown, outcomes.split)
-    with open_loader(config, outcomes.split, world=WorldInfo()) as loader:
+    with open_loader(config, outcomes.split, device=device, world=WorldInfo()) as loader:
         for sample, window in zip(outcomes.sample_ids, outcomes.window_indices, strict=True):
             position = int(first_items[sample] + window)
             loader.load_state_dict(loader.state_dict() | {"epoch": 0, "position": position})

@@ -73,8 +73,8 @@ def predict(
             # One copy to the host a batch: the results must leave the device anyway.
             parts.append(_counting_part(batch, output.float().cpu(), config))
     everyones: list[Predictions] = gather_object(parts)
-    if not everyones:
-        raise ConfigError("there is no clip to evaluate: no process was given a batch")
+    if not any(len(part.keys) for part in everyones):
+        raise ConfigError("there is no clip to evaluate: no batch, or no sample could be read")
     return _joined(everyones)
 
 
@@ -150,7 +150,8 @@ def _groups(group_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _counting_part(batch: ClipBatch, outputs_BK: Tensor, config: TrainConfig) -> Predictions:
-    counts = ~batch.is_padding.cpu()
+    # A stand-in would be counted as the sample that could not be read.
+    counts = ~(batch.is_padding | batch.is_substitute).cpu()
     truth = truth_or_none(batch, loss=config.loss)
     return Predictions(
         outputs=outputs_BK[counts],

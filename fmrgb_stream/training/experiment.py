@@ -22,6 +22,7 @@ from fmrgb_stream.shards import Manifest
 from fmrgb_stream.training.acceleration import make_accelerator, tracker_names
 from fmrgb_stream.training.build import (
     build_model,
+    check_labels,
     check_splits,
     data_warnings,
     open_loader,
@@ -29,15 +30,16 @@ from fmrgb_stream.training.build import (
     read_manifest,
     with_extras,
 )
-from fmrgb_stream.training.checkpoint import load_checkpoint_folder
+from fmrgb_stream.training.checkpoint import load_checkpoint_folder, newest_checkpoint
 from fmrgb_stream.training.loaders import Loaders
+from fmrgb_stream.training.masking import masked
 from fmrgb_stream.training.metrics_file import MetricsFile
 from fmrgb_stream.training.progress import epoch_lines
 from fmrgb_stream.training.recorder import Recorder
 from fmrgb_stream.training.records import EpochRecord, Evaluation, TrainResult
 from fmrgb_stream.training.resuming import checkpoint_to_take, flat_config
 from fmrgb_stream.training.run import Run
-from fmrgb_stream.training.run_directory import RunDirectory, RunFacts
+from fmrgb_stream.training.run_directory import TRACKERS_NAME, RunDirectory, RunFacts
 from fmrgb_stream.training.trainer import play, restore
 
 
@@ -77,8 +79,10 @@ def train_run(
     with _torch_threads(config.num_torch_threads), ExitStack() as stack:
         manifest = read_manifest(config)
         check_splits(config, manifest)
+        check_labels(config, manifest)
         _tell(shown, [f"warning: {text}" for text in data_warnings(config, manifest)])
-        model = build_model(config, manifest)
+        goes_on = resume and (checkpoint or newest_checkpoint(directory.checkpoints_path))
+        model = build_model(config, manifest, with_weights=not goes_on)
         config = with_extras(config, model)
         _check_modality(model, config.model.test_modality)
         found = checkpoint_to_take(
@@ -138,7 +142,7 @@ def _begin(
         directory.write(config, facts)
     accelerator.wait_for_everyone()
     if accelerator.log_with:
-        accelerator.init_trackers("trackers", config=_scalars(config))
+        accelerator.init_trackers(TRACKERS_NAME, config=tracker_settings(config))
     return Recorder(
         accelerator=accelerator,
         settings=config.record,
@@ -147,11 +151,11 @@ def _begin(
     )
 
 
-def _scalars(config: RunConfig) -> dict[str, Any]:
+def tracker_settings(config: RunConfig) -> dict[str, Any]:
     """What every tracker can show: numbers and words."""
     return {
         name: value if isinstance(value, (int, float)) else str(value)
-        for name, value in flat_config(config).items()
+        for name, value in flat_config(masked(config)).items()
     }
 
 

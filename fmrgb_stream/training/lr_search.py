@@ -14,9 +14,10 @@ from rich.table import Table
 
 from fmrgb_stream.config import RunConfig, check_positive
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.shards.writer import write_atomic
 from fmrgb_stream.training.experiment import RunResult, train_run
 from fmrgb_stream.training.metrics_file import plain_json
-from fmrgb_stream.training.run import badness
+from fmrgb_stream.training.run import Diverged, badness
 
 
 def search_learning_rate(
@@ -42,7 +43,7 @@ def search_learning_rate(
         One a rate.
 
     Raises:
-        ConfigError: no rate, one that stands twice, or settings that cannot work.
+        ConfigError: no rate, one that stands twice, settings that cannot work, or all diverged.
     """
     wanted = tuple(rates)
     for rate in wanted:
@@ -52,8 +53,15 @@ def search_learning_rate(
     results: list[RateResult] = []
     for rate in wanted:
         chosen = replace(config, train=replace(config.train, lr=rate))
-        result = train_run(chosen, out / f"lr-{rate:g}", overwrite=overwrite, console=console)
-        results.append(RateResult(rate=rate, run=result))
+        folder = out / f"lr-{rate:g}"
+        try:
+            result = train_run(chosen, folder, overwrite=overwrite, console=console)
+        except Diverged as error:  # in every process alike: they share the loss
+            results.append(RateResult(rate=rate, folder=folder, diverged=str(error)))
+        else:
+            results.append(RateResult(rate=rate, folder=folder, run=result))
+    if all(result.run is None for result in results):
+        raise ConfigError(f"every rate of lr_search={wanted} diverged: {results[-1].diverged}")
     if is_main:
         write_summary(out / "summary.json", results, config=config)
     return results
@@ -61,31 +69,43 @@ def search_learning_rate(
 
 def best_rate(results: Sequence[RateResult], *, config: RunConfig) -> RateResult:
     """The one whose best epoch is best by `train.select_by`."""
-    return min(results, key=lambda result: badness(result.run.train.best.val, config.train))
+
+    def order(result: RateResult) -> tuple[bool, float]:
+        if result.run is None:
+            return True, math.inf
+        return False, badness(result.run.train.best.val, config.train)
+
+    return min(results, key=order)
 
 
 def write_summary(path: Path, results: Sequence[RateResult], *, config: RunConfig) -> None:
     """summary.json: each rate with its best epoch and its test, and which one is best."""
-    rows: list[dict[str, Any]] = [
-        {
-            "lr": result.rate,
-            "run": result.run.directory.path.name,
-            "best_epoch": result.run.train.best_epoch,
-            "val": plain_json(result.run.train.best.val),
-            "test": None if result.run.train.test is None else plain_json(result.run.train.test),
-        }
-        for result in results
-    ]
+    rows = [_summary_row(result) for result in results]
     content = {"best_lr": best_rate(results, config=config).rate, "runs": rows}
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _summary_row(result: RateResult) -> dict[str, Any]:
+    row: dict[str, Any] = {"lr": result.rate, "run": result.folder.name}
+    if result.run is None:
+        return row | {"diverged": result.diverged}
+    train = result.run.train
+    return row | {
+        "best_epoch": train.best_epoch,
+        "val": plain_json(train.best.val),
+        "test": None if train.test is None else plain_json(train.test),
+    }
 
 
 def summary_table(results: Sequence[RateResult], *, config: RunConfig) -> Table:
     """For `Console.print`; the best rate is marked."""
     best = best_rate(results, config=config)
-    name = best.run.train.best.val.score_name
+    name = "score" if best.run is None else best.run.train.best.val.score_name
     table = Table("lr", "best epoch", "val loss", f"val {name}", f"test {name}", "run")
     for result in results:
+        if result.run is None:
+            table.add_row(f"{result.rate:g}", "diverged", "-", "-", "-", str(result.folder))
+            continue
         train = result.run.train
         score = math.nan if train.test is None else train.test.score
         table.add_row(
@@ -94,7 +114,7 @@ def summary_table(results: Sequence[RateResult], *, config: RunConfig) -> Table:
             f"{train.best.val.loss:.4f}",
             f"{train.best.val.score:.3f}",
             "-" if math.isnan(score) else f"{score:.3f}",
-            str(result.run.directory.path),
+            str(result.folder),
         )
     return table
 
@@ -104,4 +124,9 @@ class RateResult:
     """One learning rate and its run."""
 
     rate: float
-    run: RunResult
+    folder: Path
+    """Run directory."""
+    run: RunResult | None = None
+    """None where the training loss did not stay finite."""
+    diverged: str = ""
+    """How that ended."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 from torchmetrics.functional.classification import (
+    binary_f1_score,
     multiclass_accuracy,
     multiclass_confusion_matrix,
     multiclass_f1_score,
-    multilabel_accuracy,
     multilabel_f1_score,
 )
 
@@ -82,10 +82,16 @@ def score_classes(logits_BK: Tensor, labels_B: Tensor) -> ClassScores:
 def score_labels(logits_BN: Tensor, truth_BN: Tensor) -> LabelScores:
     """Float [B, N] and 0 or 1 [B, N]."""
     chosen, truth, num_labels = (logits_BN > 0).int(), truth_BN.int(), logits_BN.shape[1]
+    # torchmetrics calls a single label a binary task.
+    f1 = (
+        multilabel_f1_score(chosen, truth, num_labels=num_labels, average="macro")
+        if num_labels > 1
+        else binary_f1_score(chosen, truth)
+    )
     return LabelScores(
         num_clips=len(truth_BN),
-        accuracy=float(multilabel_accuracy(chosen, truth, num_labels=num_labels, average="micro")),
-        f1=float(multilabel_f1_score(chosen, truth, num_labels=num_labels, average="macro")),
+        accuracy=float((chosen == truth).double().mean()),
+        f1=float(f1),
     )
 
 

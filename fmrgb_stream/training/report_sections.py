@@ -179,6 +179,9 @@ def rates_section(summary: Mapping[str, Any] | None, *, run: str) -> Markup:
         return Markup("")
     rows: list[Sequence[object]] = []
     for found in summary["runs"]:
+        if "val" not in found:
+            rows.append((f"{found['lr']:g}", "diverged", "-", "-", "-", "-"))
+            continue
         marks = [word for word, is_so in (("best", found["lr"] == summary["best_lr"]),
                                           ("this run", found["run"] == run)) if is_so]  # fmt: skip
         val, test = found["val"], found["test"]
@@ -192,7 +195,8 @@ def rates_section(summary: Mapping[str, Any] | None, *, run: str) -> Markup:
                 "-" if test is None else f"{_number(test['score']):.4f}",
             )
         )
-    name = summary["runs"][0]["val"]["score_name"] if summary["runs"] else "score"
+    names = [found["val"]["score_name"] for found in summary["runs"] if "val" in found]
+    name = names[0] if names else "score"
     headings = ("learning rate", "", "best epoch", "val loss", f"val {name}", f"test {name}")
     return section("Learning-rate search", table(headings, rows, text_columns=(0, 1)))
 

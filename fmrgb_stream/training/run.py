@@ -25,6 +25,10 @@ from fmrgb_stream.training.step_profile import StageClock
 from fmrgb_stream.training.stepping import Stepper, copy_weights
 
 
+class Diverged(ConfigError):
+    """The training loss is no finite number any more."""
+
+
 @dataclass(kw_only=True)
 class Best:
     """The best epoch so far."""
@@ -199,7 +203,7 @@ class Run:
         bar.show(epoch=self.epoch, loss=everyones[-1])
         for record in records:
             if not math.isfinite(record.loss):
-                raise ConfigError(
+                raise Diverged(
                     f"the training loss of step {record.step} is {record.loss}; "
                     f"lower lr={self._config.lr} or use mixed_precision='no'"
                 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,10 +16,11 @@ from fmrgb_stream.training.charts import curves_svg, save_curves, scatter_svg
 from fmrgb_stream.training.clip_pictures import clip_pictures, row_names
 from fmrgb_stream.training.figures import draw_confusion
 from fmrgb_stream.training.html import Markup, element, image, page, section
+from fmrgb_stream.training.masking import masked, shown_root
 from fmrgb_stream.training.metrics import ClassScores, TargetScores
-from fmrgb_stream.training.metrics_file import plain_json, read_metrics
+from fmrgb_stream.training.metrics_file import plain_json
 from fmrgb_stream.training.prediction_table import write_outcomes
-from fmrgb_stream.training.records import EpochRecord, Evaluation, StepRecord
+from fmrgb_stream.training.records import Evaluation
 from fmrgb_stream.training.report_sections import (
     ablation_section,
     classes_section,
@@ -31,16 +31,14 @@ from fmrgb_stream.training.report_sections import (
     scores_section,
     tiles,
 )
+from fmrgb_stream.training.run_directory import config_text
+from fmrgb_stream.training.run_log import RunLog
 from fmrgb_stream.training.split_report import SplitReport, report_split
 
 if TYPE_CHECKING:
     from fmrgb_stream.training.outcomes import Outcomes
-    from fmrgb_stream.training.run_directory import RunDirectory
     from fmrgb_stream.training.shown import ClipProgress
     from fmrgb_stream.training.trained import Trained
-
-ABLATION_NAME: Final = "ablation.json"
-SEARCH_NAME: Final = "summary.json"
 
 
 def write_report(
@@ -75,7 +73,7 @@ def write_report(
         directory = trained.run.directory
         if rows is not None:
             text = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-            write_atomic(directory.path / ABLATION_NAME, text.encode())
+            write_atomic(directory.ablation_path, text.encode())
         log = RunLog.read(directory)
         if log.history:
             save_curves(directory.curves_path, log.history, log.steps)
@@ -88,50 +86,6 @@ def write_report(
         write_atomic(directory.report_path, text.encode())
     trained.shown.accelerator.wait_for_everyone()
     return report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLog:
-    """What a run noted while it trained, and what lies beside it."""
-
-    history: tuple[EpochRecord, ...]
-    steps: tuple[StepRecord, ...]
-    cross: Evaluation | None
-    ablation: tuple[Mapping[str, Any], ...]
-    search: Mapping[str, Any] | None
-    """The learning-rate search that the run is one of."""
-
-    @classmethod
-    def read(cls, directory: RunDirectory) -> RunLog:
-        """From metrics.jsonl, ablation.json, and the summary.json of the folder above."""
-        path = directory.metrics_path
-        records = read_metrics(path) if path.is_file() else []
-        crossed = [r for event, r in records if event == "cross" and isinstance(r, Evaluation)]
-        ablation = _json(directory.path / ABLATION_NAME)
-        search = _json(directory.path.resolve().parent / SEARCH_NAME)
-        name = directory.path.resolve().name
-        is_part = search is not None and name in [run["run"] for run in search["runs"]]
-        return cls(
-            history=tuple(r for _, r in records if isinstance(r, EpochRecord)),
-            steps=tuple(r for _, r in records if isinstance(r, StepRecord)),
-            cross=crossed[-1] if crossed else None,
-            ablation=tuple(ablation or ()),
-            search=search if is_part else None,
-        )
-
-    def best_epoch(self, select_by: str) -> int:
-        """The epoch whose weights were kept."""
-        if not self.history:
-            return 0
-        worst = math.inf
-        values = [
-            record.val.loss if select_by == "loss" else -record.val.score for record in self.history
-        ]
-        return int(np.argmin([worst if math.isnan(value) else value for value in values]))
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _ablation(
@@ -187,7 +141,7 @@ def _page(
     return page(
         f"{name}: {config.model.name}",
         element("h1", name),
-        element("p", f"{config.model.name} on {config.data.root}", class_="quiet"),
+        element("p", f"{config.model.name} on {shown_root(config.data.root)}", class_="quiet"),
         _headline(trained, report, log, best),
         section("Training", Markup(curves)),
         scores_section(report),
@@ -198,7 +152,7 @@ def _page(
         rates_section(log.search, run=name),
         _clips_section(trained, outcomes, num_clips=num_clips),
         profile_section(log.history),
-        config_section(run.directory.config_path.read_text(encoding="utf-8")),
+        config_section(config_text(masked(run.config), run.facts)),
         element("p", versions, class_="quiet"),
     )
 

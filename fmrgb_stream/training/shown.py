@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -11,8 +12,9 @@ from fmrgb_stream.distributed import WorldInfo
 from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.shards import ShardReader
 from fmrgb_stream.storage import Store
-from fmrgb_stream.training.acceleration import make_accelerator
+from fmrgb_stream.training.acceleration import computes_on_cpu, make_accelerator
 from fmrgb_stream.training.build import open_loader, read_manifest
+from fmrgb_stream.training.masking import shown_root
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from fmrgb_stream.config import ClipConfig, RunConfig
     from fmrgb_stream.loader import ClipLoader
     from fmrgb_stream.shards import Manifest
+
+log = logging.getLogger(__name__)
 
 
 class ClipProgress(Protocol):
@@ -43,10 +47,19 @@ def show(config: RunConfig) -> Shown:
     manifest = read_manifest(config)
     if config.num_torch_threads is not None:
         torch.set_num_threads(config.num_torch_threads)
+    config = _computable_here(config)
     accelerator = make_accelerator(
         mixed_precision=config.train.mixed_precision, device=config.data.device
     )
     return Shown(config=config, manifest=manifest, accelerator=accelerator)
+
+
+def _computable_here(config: RunConfig) -> RunConfig:
+    """A CPU has no fp16: what was trained with it is asked in full precision there."""
+    if config.train.mixed_precision != "fp16" or not computes_on_cpu(config.data.device):
+        return config
+    log.warning("trained with mixed_precision='fp16', evaluated in float32: this is a CPU")
+    return replace(config, train=replace(config.train, mixed_precision="no"))
 
 
 def shared_evenly(batch_size: int) -> int:
@@ -69,6 +82,13 @@ class Shown:
         return self.config.clip
 
     @property
+    def device(self) -> str:
+        """Where clips are delivered."""
+        device = self.accelerator.device
+        # One of several processes is told `cpu:0`.
+        return "cpu" if device.type == "cpu" else str(device)
+
+    @property
     def filled_splits(self) -> tuple[str, ...]:
         """Splits of the dataset that have samples, in its order."""
         return tuple(n for n, entry in self.manifest.splits.items() if entry.num_samples)
@@ -81,13 +101,10 @@ class Shown:
         """
         if not self.manifest.split(split).num_samples:
             raise ConfigError(
-                f"split {split!r} of {self.config.data.root} is empty; {list(self.filled_splits)} "
-                "have samples"
+                f"split {split!r} of {shown_root(self.config.data.root)} is empty; "
+                f"{list(self.filled_splits)} have samples"
             )
-        device = self.accelerator.device
-        # One of several processes is told `cpu:0`.
-        name = "cpu" if device.type == "cpu" else str(device)
-        return open_loader(self.config, split, device=name)
+        return open_loader(self.config, split, device=self.device)
 
     def reader(self, split: str) -> ShardReader:
         """Keys and groups of a split."""

@@ -58,12 +58,17 @@ def count_outputs(loss: LossName, *, num_classes: int, num_targets: int) -> int:
     """How many outputs a model needs.
 
     Raises:
-        ConfigError: the dataset has nothing for this loss.
+        ConfigError: the dataset has nothing for this loss, or a single class.
     """
     kind = truth_kind(loss, has_targets=num_targets > 0)
     found = num_classes if kind == "classes" else num_targets
     if not found:
         raise unfit(loss)
+    if kind == "classes" and found == 1:
+        raise ConfigError(
+            f"loss={loss!r} tells classes apart and this dataset has one only; pack it with at least "
+            "two, or with a target of 0 and 1 for loss='bce'"
+        )
     return found
 
 

@@ -7,6 +7,7 @@ import yaml
 from fmrgb_stream.cli.main import main
 from fmrgb_stream.cli.presets import find_config, preset_names
 from fmrgb_stream.config import RunConfig, config_from_plain, plain_config
+from fmrgb_stream.errors import ConfigError
 from tests.support.runs import pack_table, step_losses, tiny_config, write_colours
 
 PRESETS = [
@@ -123,6 +124,21 @@ def test_a_learning_rate_search_prints_a_table_that_marks_the_best(config_path, 
     assert (tmp_path / "s" / "summary.json").is_file()
 
 
+def test_a_page_that_cannot_be_made_costs_no_result(config_path, tmp_path, capsys, caplog):
+    from fmrgb_stream.training import run_report
+
+    def refuse(*_args, **_options):
+        raise ConfigError("no pictures here")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_report, "write_report", refuse)
+        code = main(["train", "--config", str(config_path), "--out", str(tmp_path / "run")])
+
+    assert code == 0
+    assert "best epoch" in capsys.readouterr().out
+    assert "no report: no pictures here" in caplog.text
+
+
 def test_window_and_hop_make_every_window_a_clip(config_path, tmp_path, capsys):
     train(
         "--config", config_path, "--out", tmp_path / "run", "--json",
@@ -159,6 +175,7 @@ def test_every_preset_trains_on_small_clips(roots, tmp_path, capsys, name):
         "--config", name, "--out", tmp_path / "run", "--json",
         "--data.root", root, "--data.batch-size", 4, "--data.num-workers", 1,
         "--clip.size", "[32,32]", "--train.epochs", 1, "--record.trackers", "[]",
+        "--no_model.pretrained",
     )  # fmt: skip
 
     result = json.loads(capsys.readouterr().out)

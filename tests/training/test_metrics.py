@@ -161,3 +161,12 @@ def test_the_rank_correlation_of_a_whole_split_is_not_that_of_its_batches():
     wanted = scipy.stats.spearmanr(outputs.numpy(), targets.numpy()).statistic
     assert spearman(outputs, targets) == pytest.approx(wanted)
     assert spearman(outputs, targets) < 0
+
+
+def test_a_single_label_is_scored_by_hand_counts():
+    scores = score_labels(
+        torch.tensor([[2.0], [-1.0], [3.0], [-2.0]]), torch.tensor([[1], [1], [0], [0]])
+    )
+
+    # One right yes, one missed, one wrong yes, one right no: precision and recall are a half.
+    assert (scores.accuracy, scores.f1) == (0.5, 0.5)

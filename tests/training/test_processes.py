@@ -101,7 +101,7 @@ def wait_for_steps(run, steps, process):
     """Until a run has written so many losses."""
     metrics = run / "metrics.jsonl"
     end = time.monotonic() + 200
-    while not metrics.is_file() or metrics.read_text().count('"step"') < steps:
+    while not metrics.is_file() or metrics.read_text().count('"event": "step"') < steps:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < end
         time.sleep(0.002)
