@@ -270,6 +270,36 @@ def test_a_disk_smaller_than_the_limit_is_used_as_far_as_it_goes(origin, small_d
     del store
 
 
+def visit(cache, names, size=100_000):
+    """The names of the entries that were downloaded; none is held open."""
+    fetched = []
+    for name in names:
+
+        def download(descriptor, name=name):
+            fetched.append(name)
+            os.write(descriptor, bytes(size))
+
+        cache.open(CacheEntry(url=name, version="1", size=size), download)
+    return fetched
+
+
+def test_a_disk_smaller_than_the_limit_downloads_nothing_twice(small_disk):
+    cache = NodeCache(small_disk, max_bytes=1 << 30)
+    visits = np.random.default_rng(0).permutation([f"{n}" for n in range(20)] * 5)
+    fetched = visit(cache, visits.tolist())
+    assert len(fetched) == len(set(fetched)) >= 8
+
+
+def test_a_disk_smaller_than_the_limit_gives_up_only_what_it_must(small_disk):
+    cache = NodeCache(small_disk, max_bytes=1 << 30)
+    before = visit(cache, [f"{n}" for n in range(20)])
+    for place, name in enumerate(before):
+        path = small_disk / f"{CacheEntry(url=name, version='1', size=100_000).name}.data"
+        os.utime(path, (1000 + place, 1000 + place))
+    assert visit(cache, ["new"]) == ["new"]
+    assert visit(cache, before[3:]) == []
+
+
 def test_readers_keep_their_bytes_while_others_evict(origin, folder):
     """Two stores whose limit holds two of eight shards, read by four threads at once."""
     stores = [open_store(origin, folder, max_bytes=250_000) for _ in range(2)]
