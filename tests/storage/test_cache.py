@@ -1,5 +1,6 @@
 """A node's cache: one download, no torn file, nothing taken from a reader, and no disk too small."""
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 
 from fmrgb_stream.errors import ConfigError, ShardUnreadable
-from fmrgb_stream.storage import CacheSettings, Store
+from fmrgb_stream.storage import CacheSettings, Store, eviction
 from fmrgb_stream.storage.cache import CacheEntry, NodeCache
+from fmrgb_stream.storage.eviction import try_lock
 from fmrgb_stream.storage.retry import RetryPolicy
 from tests.support.origin import Origin
 
@@ -225,6 +227,55 @@ def test_a_wait_for_another_process_ends(folder, caplog):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert fill(cache, "new", 900)[1] is None
     assert "waited" in caplog.text
+
+
+def held_on(folder, held):
+    """The locks that are open here, open once more, as a forked child has them."""
+    for place in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            target = place.readlink()
+            if target.parent == folder and target.suffix == ".lock":
+                held.append(os.dup(int(place.name)))
+
+
+def is_free(path):
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_fork_during_a_download_holds_no_lock_on(folder, monkeypatch):
+    held, allocated = [], eviction._allocated
+
+    def while_evicting(*values):
+        held_on(folder, held)
+        return allocated(*values)
+
+    monkeypatch.setattr(eviction, "_allocated", while_evicting)
+    entry, _ = fill(NodeCache(folder, max_bytes=1000), "new", 900)
+    try:
+        assert len(held) == 2
+        assert is_free(folder / "evict.lock")
+        assert is_free(folder / f"{entry.name}.lock")
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def test_who_waits_takes_what_is_there_whoever_holds_the_lock(folder):
+    entry = CacheEntry(url="new", version="1", size=900)
+    published = threading.Timer(0.2, (folder / f"{entry.name}.data").write_bytes, (bytes(900),))
+    cache = NodeCache(folder, max_bytes=1000, wait_seconds=5.0)
+    with (folder / f"{entry.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        published.start()
+        started = time.monotonic()
+        file = fill(cache, "new", 900)[1]
+    published.join()
+    assert file is not None
+    assert time.monotonic() - started < 3.0
 
 
 def test_a_full_disk_is_no_error(origin, folder, caplog):
