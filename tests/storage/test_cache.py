@@ -1,6 +1,5 @@
 """A node's cache: one download, no torn file, nothing taken from a reader, and no disk too small."""
 
-import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -231,11 +230,14 @@ def test_a_wait_for_another_process_ends(folder, caplog):
 
 def held_on(folder, held):
     """The locks that are open here, open once more, as a forked child has them."""
-    for place in list(Path("/proc/self/fd").iterdir()):
-        with contextlib.suppress(OSError):
-            target = place.readlink()
-            if target.parent == folder and target.suffix == ".lock":
-                held.append(os.dup(int(place.name)))
+    with os.scandir("/proc/self/fd") as places:
+        found = [
+            int(place.name)
+            for place in places
+            if (target := Path(os.readlink(place.path))).parent == folder
+            and target.suffix == ".lock"
+        ]
+    held += map(os.dup, found)
 
 
 def is_free(path):
