@@ -18,6 +18,7 @@ from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.base import ClipSource
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.storage import ReadCounts
+from fmrgb_stream.storage.stopping import obey
 
 READS_AHEAD: Final = 8
 """Requests of one worker at a time: hides some 50 ms a request behind 7 ms of decoding a clip."""
@@ -42,7 +43,10 @@ class ReadAhead:
         self._expected: deque[ClipTask] = deque()
         self._fetches: dict[ClipTask, Future[PlannedClip]] = {}
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(num_ahead, thread_name_prefix=THREAD_NAME)
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(
+            num_ahead, thread_name_prefix=THREAD_NAME, initializer=obey, initargs=(self._stop,)
+        )
         self._is_closed = False
 
     def expect(self, tasks: Iterable[ClipTask]) -> None:
@@ -95,6 +99,7 @@ class ReadAhead:
         with self._lock:
             self._is_closed = True
             self._expected.clear()
+        self._stop.set()
         self._threads.shutdown(wait=wait, cancel_futures=True)
 
     def _taken(self, task: ClipTask) -> Future[PlannedClip] | None:

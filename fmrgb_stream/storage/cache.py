@@ -25,6 +25,7 @@ from typing import Final
 
 from fmrgb_stream.storage.eviction import Limits, reserve, try_lock
 from fmrgb_stream.storage.local import OpenFile
+from fmrgb_stream.storage.stopping import pause
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.02
@@ -103,6 +104,7 @@ class NodeCache:
                 by one process of the node at a time.
 
         Raises:
+            LoaderClosed: the run that the thread works for was closed.
             Exception: what `download` raises; nothing of the entry is kept then.
         """
         file = self._ready(entry)
@@ -144,7 +146,7 @@ class NodeCache:
         try:
             leads, file = try_lock(lock), self._ready(entry)
             while not leads and file is None and time.monotonic() < end:
-                time.sleep(_POLL_SECONDS)
+                pause(_POLL_SECONDS)
                 leads, file = try_lock(lock), self._ready(entry)
             yield leads, file
         finally:

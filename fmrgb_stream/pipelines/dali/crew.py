@@ -13,6 +13,7 @@ from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, FailedClip, Prepar
 from fmrgb_stream.pipelines.dali.queues import ReadyBatch
 from fmrgb_stream.pipelines.quarantine import BadSample
 from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.storage.stopping import obey
 
 THREAD_NAME: Final = "fmrgb-feed"
 _Clips = list[Future[ReadyClip | FailedClip]]
@@ -38,7 +39,10 @@ class PrepareCrew:
         """May be changed while it runs, for the batches that follow."""
         self._of_thread = threading.local()
         self._threads: set[threading.Thread] = set()
-        self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix=THREAD_NAME)
+        self._stop = threading.Event()
+        self._executor = ThreadPoolExecutor(
+            num_workers, thread_name_prefix=THREAD_NAME, initializer=obey, initargs=(self._stop,)
+        )
 
     def __enter__(self) -> Self:
         """The crew."""
@@ -53,6 +57,7 @@ class PrepareCrew:
         # The garbage collector may end a forgotten run inside one of these threads, which
         # cannot wait for itself.
         is_outside = threading.current_thread() not in self._threads
+        self._stop.set()  # who waits for a server that fails, waits no longer
         self._executor.shutdown(wait=is_outside, cancel_futures=True)
 
     def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> PreparedBatches:
