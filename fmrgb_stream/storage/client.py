@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.storage.addresses import check_variables
 from fmrgb_stream.storage.retry import RetryPolicy, Trouble, TroubleKind
 from fmrgb_stream.storage.urls import Location
 
@@ -47,6 +48,8 @@ def open_client(location: Location, policy: RetryPolicy) -> ObjectStore:
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
+    if location.scheme == "s3" and location.endpoint is None:
+        check_variables(os.environ, shown=location.shown)
     options = _client_options(location, policy)
     retries: RetryConfig = {
         "max_retries": policy.inner_retries,

@@ -234,8 +234,7 @@ def held_on(folder, held):
         found = [
             int(place.name)
             for place in places
-            if (target := Path(os.readlink(place.path))).parent == folder
-            and target.suffix == ".lock"
+            if (target := Path(place.path).readlink()).parent == folder and target.suffix == ".lock"
         ]
     held += map(os.dup, found)
 
