@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, get_args
 
 from fmrgb_stream.errors import ConfigError
@@ -19,13 +20,14 @@ def check_choice(name: str, value: object, choices: Any) -> None:
         raise ConfigError(f"{name}={value!r} is not known; choose one of {list(allowed)}")
 
 
-def check_positive(name: str, value: float | None) -> None:
-    """Refuse zero, negatives and NaN; None passes.
+def check_positive(name: str, value: object) -> None:
+    """Refuse zero, negatives, NaN and what is no number; None passes.
 
     Raises:
         ConfigError: with the value.
     """
-    if value is not None and not (math.isfinite(value) and value > 0):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and not (is_number and math.isfinite(value) and value > 0):
         raise ConfigError(f"{name}={value!r} must be a positive number")
 
 

@@ -26,6 +26,11 @@ _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _RETRIES: Final = re.compile(r"after (\d+) retries")
 _METADATA_SERVICES: Final = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 _EXPIRED: Final = ("ExpiredToken", "TokenRefreshRequired", "AuthenticationFailed: expired")
+_OTHER_REGION: Final = (
+    "redirect without LOCATION",
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+)
 _CAUSES: Final = (
     ("dns error", "the server's name cannot be resolved"),
     ("Connection refused", "the server refuses the connection"),
@@ -137,13 +142,23 @@ def trouble_of(error: BaseException, policy: RetryPolicy) -> Trouble:
     return Trouble(kind, reason, requests=requests)
 
 
+def _told(text: str) -> tuple[TroubleKind, str] | None:
+    """What the text alone tells, whatever the error is called."""
+    if any(host in text for host in _METADATA_SERVICES):
+        return "denied", "there are no credentials, neither in the environment nor of this machine"
+    if any(sign in text for sign in _OTHER_REGION):
+        return "refused", "the bucket is in another region; set AWS_REGION or ?region="
+    return None
+
+
 def _kind_and_reason(
     error: BaseException, text: str, status: int | None
 ) -> tuple[TroubleKind, str]:
     from obstore import exceptions
 
-    if any(host in text for host in _METADATA_SERVICES):
-        return "denied", "there are no credentials, neither in the environment nor of this machine"
+    told = _told(text)
+    if told is not None:
+        return told
     if isinstance(error, exceptions.UnauthenticatedError) or any(w in text for w in _EXPIRED):
         return "expired", "the credentials are not, or no longer, valid"
     if isinstance(error, FileNotFoundError):

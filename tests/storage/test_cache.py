@@ -387,6 +387,7 @@ def test_a_cache_must_have_a_folder_that_can_be_made(tmp_path):
         Store("s3://bucket/x", cache=CacheSettings(folder=tmp_path / "file" / "cache"))
 
 
-def test_a_cache_must_have_a_size():
-    with pytest.raises(ConfigError, match="cache_bytes=0"):
-        CacheSettings(max_bytes=0)
+@pytest.mark.parametrize("size", [0, "1G", 1e9])
+def test_a_cache_must_have_a_size(size):
+    with pytest.raises(ConfigError, match=f"cache_bytes={size!r}"):
+        CacheSettings(max_bytes=size)
