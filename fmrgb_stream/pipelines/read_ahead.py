@@ -70,8 +70,9 @@ class ReadAhead:
                 planned = fetch.result()
             except CancelledError:
                 raise LoaderClosed("the pipeline is closed; build a new one") from None
-        video, audio = planned.sample.video, planned.sample.audio
-        num_bytes = sum(len(member) for member in (video, audio) if member is not None)
+        sample = planned.sample
+        members = (sample.video, sample.audio, sample.flow, sample.matte)
+        num_bytes = sum(len(member) for member in members if member is not None)
         with self._lock:
             self._largest_bytes = max(self._largest_bytes, num_bytes)
         return planned

@@ -35,8 +35,9 @@ def task(sample_id):
 class GatedSource:
     """Fetches when told to; knows what was begun."""
 
-    def __init__(self, num_bytes=10, *, is_open=True):
+    def __init__(self, num_bytes=10, *, is_open=True, member="video"):
         self.begun = []
+        self.member = member
         self.gate = threading.Event()
         self.num_bytes = num_bytes
         if is_open:
@@ -47,7 +48,9 @@ class GatedSource:
         assert self.gate.wait(10)
         if task.sample_id == 99:
             raise DecodeError("bad", shard="s", key="k")
-        sample = SimpleNamespace(video=bytes(self.num_bytes), audio=None)
+        members = {"video": None, "audio": None, "flow": None, "matte": None}
+        members[self.member] = bytes(self.num_bytes)
+        sample = SimpleNamespace(**members)
         return SimpleNamespace(task=task, sample=sample)
 
 
@@ -82,8 +85,9 @@ def test_no_more_clips_than_allowed_are_fetched_before_they_are_asked_for(ahead)
     until(lambda: len(source.begun) == 4)
 
 
-def test_no_more_bytes_than_allowed_are_held(ahead):
-    source = GatedSource(num_bytes=100)
+@pytest.mark.parametrize("member", ["video", "audio", "flow", "matte"])
+def test_no_more_bytes_than_allowed_are_held(ahead, member):
+    source = GatedSource(num_bytes=100, member=member)
     reads = ahead(source, num_ahead=8, max_bytes=250)
     reads.expect([task(0)])
     reads.fetch(task(0))  # now a clip is known to take 100 bytes
