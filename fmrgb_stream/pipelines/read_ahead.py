@@ -44,8 +44,12 @@ class ReadAhead:
         self._fetches: dict[ClipTask, Future[PlannedClip]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._own: set[threading.Thread] = set()
         self._threads = ThreadPoolExecutor(
-            num_ahead, thread_name_prefix=THREAD_NAME, initializer=obey, initargs=(self._stop,)
+            num_ahead,
+            thread_name_prefix=THREAD_NAME,
+            initializer=_begin,
+            initargs=(self._own, self._stop),
         )
         self._is_closed = False
 
@@ -101,7 +105,9 @@ class ReadAhead:
             self._is_closed = True
             self._expected.clear()
         self._stop.set()
-        self._threads.shutdown(wait=wait, cancel_futures=True)
+        # The garbage collector may end a forgotten run inside one of these threads.
+        is_outside = threading.current_thread() not in self._own
+        self._threads.shutdown(wait=wait and is_outside, cancel_futures=True)
 
     def _taken(self, task: ClipTask) -> Future[PlannedClip] | None:
         """The fetch that was begun for a task, and another one is begun in its place."""
@@ -123,3 +129,9 @@ class ReadAhead:
         num = len(self._fetches) + 1
         is_within = num * self._largest_bytes <= self._max_bytes
         return num == 1 or (num <= self._num_ahead and is_within)
+
+
+def _begin(threads: set[threading.Thread], stop: threading.Event) -> None:
+    """First thing in each thread."""
+    threads.add(threading.current_thread())
+    obey(stop)

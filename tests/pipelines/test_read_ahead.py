@@ -249,6 +249,21 @@ def test_closing_does_not_wait_for_a_server_that_fails(failing, reads_ahead):
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.parametrize("reads_ahead", [0, 4])
+def test_dalis_threads_have_clips_fetched_before_their_turn(reads_ahead):
+    source = GatedSource(is_open=False)
+    order = PrepareOrder(
+        source=source, settings=None, make_decoder=None, make_sound=None, substitutes=False,
+        reads_ahead=reads_ahead, read_ahead_bytes=1 << 20,
+    )  # fmt: skip
+    with PrepareCrew(order, num_workers=1, num_ahead=1, host_share=0.0) as crew:
+        crew._submit([task(sample) for sample in range(8)])
+        until(lambda: len(source.begun) == max(reads_ahead, 1))
+        time.sleep(0.05)
+        assert len(source.begun) == max(reads_ahead, 1)
+        source.gate.set()
+
+
 def test_closing_dalis_threads_does_not_wait_for_a_server_that_fails(failing):
     source, origin = failing
     order = PrepareOrder(
