@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import json
 import logging
-import shutil
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from fmrgb_stream.errors import PackError, ShardNotFound
-from fmrgb_stream.packing.destination import REJECTS_NAME, locked
+from fmrgb_stream.errors import ManifestError, PackError, ShardNotFound
+from fmrgb_stream.packing.destination import REJECTS_NAME, is_ours, locked
 from fmrgb_stream.packing.progress import Progress
 from fmrgb_stream.packing.publish import PackReport
 from fmrgb_stream.shards.manifest import MANIFEST_NAME, Manifest
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 STAGE: Final = "upload"
 _JOURNAL: Final = ".uploaded.jsonl"
+_STALE: Final = "stale"
 _FINGERPRINT: Final = "plan_fingerprint"
 
 
@@ -46,7 +47,7 @@ def pack_to_bucket(
     overwrite: bool,
     progress: Progress,
 ) -> PackReport:
-    """Pack into the staging folder, upload, and remove the folder.
+    """Pack into the staging folder, upload, and remove what was packed, and the folder if empty.
 
     Args:
         pack_into: packs into a folder; goes on with what it holds.
@@ -56,12 +57,18 @@ def pack_to_bucket(
         progress: where to report.
 
     Raises:
-        PackError: the bucket holds another dataset and `overwrite` is not set, or an object is not
-            there after its upload.
+        PackError: the bucket holds another dataset and `overwrite` is not set, the staging folder
+            holds files of somebody else, or an object is not there after its upload.
         StorageError: the bucket cannot be read or written.
     """
     writer = BucketWriter(location)
-    held = _held_manifest(writer)  # also tells early when the bucket is not to be had
+    if not is_ours(staging):
+        raise PackError(
+            f"the staging folder {staging} is not empty and holds no dataset of ours; choose an "
+            "empty or new folder, or none, which takes one in ~/.cache/fmrgb_stream"
+        )
+    # Also tells early when the bucket is not to be had.
+    held = _held_manifest(writer, overwrite=overwrite)
     logger.info("packing for %s in %s", location.shown, staging)
     report = pack_into(staging)
     if held is not None and not overwrite and not _is_same(held, report.manifest):
@@ -74,16 +81,23 @@ def pack_to_bucket(
             _upload(writer, staging, report.manifest, held, progress)
     finally:
         progress.close()
-    shutil.rmtree(staging)
+    _remove(staging, report.manifest)
     return replace(report, rejects_path=writer.url_of(REJECTS_NAME))
 
 
-def _held_manifest(writer: BucketWriter) -> Manifest | None:
+def _held_manifest(writer: BucketWriter, *, overwrite: bool) -> Manifest | None:
+    """What the bucket holds; None where there is none, one without splits for a damaged one."""
     try:
-        content = writer.read(MANIFEST_NAME)
+        return Manifest.from_json(writer.read(MANIFEST_NAME), url=writer.url_of(MANIFEST_NAME))
     except ShardNotFound:
         return None
-    return Manifest.from_json(content, url=writer.url_of(MANIFEST_NAME))
+    except ManifestError as error:
+        if not overwrite:
+            raise PackError(
+                f"{error}; choose another prefix, or --overwrite to replace what is there"
+            ) from error
+        logger.warning("%s; shards that only it names stay where they are", error)
+        return Manifest(pack_config={}, classes=(), target_names=(), splits={}, channel_stats={})
 
 
 def _is_same(held: Manifest, mine: Manifest) -> bool:
@@ -97,22 +111,35 @@ def _upload(
     held: Manifest | None,
     progress: Progress,
 ) -> None:
-    if held is not None and held != manifest:
-        # Gone before anything new arrives, so that old and new are never mixed under a manifest.
-        writer.delete(MANIFEST_NAME)
     files = dict(_files(manifest)) | {REJECTS_NAME: _sha256(staging / REJECTS_NAME)}
     journal = staging / _JOURNAL
+    if held is not None and held != manifest:
+        # Noted first: without its manifest nothing else tells a stopped run's successor.
+        _append(journal, {_STALE: [path for path, _ in _files(held)]})
+        # Gone before anything new arrives, so that old and new are never mixed under a manifest.
+        writer.delete(MANIFEST_NAME)
     there = _uploaded(journal, files, writer.list())
     progress.start(STAGE, total=len(files), kept=len(there))
     for path, sha256 in files.items():
         if path not in there:
             writer.put(path, staging / path)
-            _note(journal, path, sha256, (staging / path).stat().st_size)
+            _append(journal, [path, sha256, (staging / path).stat().st_size])
             progress.advance(STAGE)
     _check_all_there(writer, staging, files)
     writer.put(MANIFEST_NAME, (staging / MANIFEST_NAME).read_bytes())
-    for path in sorted({path for path, _ in _files(held)} - set(files)) if held else ():
+    for path in sorted(_stale(journal) - set(files)):
         writer.delete(path)
+
+
+def _remove(staging: Path, manifest: Manifest) -> None:
+    """Remove what was uploaded, the manifest last, and the folders that are empty then."""
+    names = [*(path for path, _ in _files(manifest)), REJECTS_NAME, _JOURNAL, MANIFEST_NAME]
+    for name in names:
+        (staging / name).unlink(missing_ok=True)
+    folders = {(staging / name).parent for name in names} | {staging}
+    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        with contextlib.suppress(OSError):  # somebody's file is in it
+            folder.rmdir()
 
 
 def _files(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -126,11 +153,10 @@ def _files(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _uploaded(journal: Path, files: dict[str, str], listing: dict[str, StoredObject]) -> set[str]:
     """What an earlier run uploaded, as far as it is there and still of the content wanted."""
     noted: dict[str, tuple[str, int]] = {}
-    with contextlib.suppress(FileNotFoundError):
-        for line in journal.read_text().splitlines():
-            with contextlib.suppress(ValueError):  # the last line of a run that was killed
-                path, sha256, size = json.loads(line)
-                noted[path] = sha256, size
+    for line in _lines(journal):
+        with contextlib.suppress(ValueError, TypeError):  # a line of another kind
+            path, sha256, size = line
+            noted[path] = sha256, size
     return {
         path
         for path, sha256 in files.items()
@@ -138,9 +164,30 @@ def _uploaded(journal: Path, files: dict[str, str], listing: dict[str, StoredObj
     }
 
 
-def _note(journal: Path, path: str, sha256: str, size: int) -> None:
+def _stale(journal: Path) -> set[str]:
+    """Paths of the datasets that are being replaced."""
+    lines = [line for line in _lines(journal) if isinstance(line, dict)]
+    return {str(path) for line in lines for path in line.get(_STALE, [])}
+
+
+def _lines(journal: Path) -> Iterator[Any]:
+    with contextlib.suppress(FileNotFoundError):
+        for line in journal.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # the last line of a run that was killed
+                yield json.loads(line)
+
+
+def _append(journal: Path, line: Any) -> None:
     with journal.open("a") as stream:
-        stream.write(json.dumps([path, sha256, size]) + "\n")
+        # What a run that was killed left unfinished must not swallow this line.
+        stream.write(("" if _ends_whole(journal) else "\n") + json.dumps(line) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _ends_whole(journal: Path) -> bool:
+    content = journal.read_bytes()
+    return not content or content.endswith(b"\n")
 
 
 def _check_all_there(writer: BucketWriter, staging: Path, files: dict[str, str]) -> None:

@@ -107,6 +107,14 @@ def claim(destination: Path, plan: PackPlan, config: PackConfig, *, overwrite: b
     remove_stale(destination, named=named, kept=kept)
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is new or empty, or holds a dataset of ours or the beginning of one."""
+    others = (
+        [path for path in folder.iterdir() if path.name != WORK_FOLDER] if folder.is_dir() else []
+    )
+    return not others or _FINGERPRINT in (_held_plan(folder) or {})
+
+
 def _held_plan(destination: Path) -> dict[str, Any] | None:
     """Settings and fingerprint of what lies there; empty when it cannot be told."""
     plan = _read_json(destination / WORK_FOLDER / _PLAN_NAME)

@@ -168,24 +168,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def damage_in(folder: Path) -> list[str]:
-    """Why each checkpoint under `folder` cannot be read; those that can are not named."""
-    reasons: list[str] = []
-    for path in _all(folder):
-        try:
-            read_progress(path)
-        except ConfigError as error:
-            reasons.append(str(error))
-    return reasons
-
-
 def prune_checkpoints(folder: Path, *, keep_last: int, best_step: int | None) -> None:
-    """Remove all but the last ones and their best ones, and what killed runs left half-written."""
+    """Remove all but the last ones and the best one, and what killed runs left half-written."""
     found = _all(folder)
     kept = {*found[-keep_last:]}
-    # A kept one may be gone on from later, and its best epoch need not be today's.
-    best_steps = [best_step, *(_best_step_of(path) for path in found[-keep_last:])]
-    kept |= {checkpoint_path(folder, step) for step in best_steps if step is not None}
+    if best_step is not None:
+        kept.add(checkpoint_path(folder, best_step))
     for path in (*(p for p in found if p not in kept), *folder.glob(f"{_PART}-*")):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -219,13 +207,6 @@ def _all(folder: Path) -> list[Path]:
 
 def _step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
-
-
-def _best_step_of(path: Path) -> int | None:
-    try:
-        return read_progress(path).best_step
-    except ConfigError:
-        return None
 
 
 def _to_disk(path: Path) -> None:

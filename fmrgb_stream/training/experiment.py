@@ -36,7 +36,7 @@ from fmrgb_stream.training.recorder import Recorder
 from fmrgb_stream.training.records import EpochRecord, Evaluation, TrainResult
 from fmrgb_stream.training.resuming import checkpoint_to_take, flat_config
 from fmrgb_stream.training.run import Run
-from fmrgb_stream.training.run_directory import TRACKERS_NAME, RunDirectory, RunFacts
+from fmrgb_stream.training.run_directory import RunDirectory, RunFacts
 from fmrgb_stream.training.trainer import play, restore
 
 
@@ -136,7 +136,7 @@ def _begin(
         directory.write(config, facts)
     accelerator.wait_for_everyone()
     if accelerator.log_with:
-        accelerator.init_trackers(TRACKERS_NAME, config=_scalars(config))
+        accelerator.init_trackers("trackers", config=_scalars(config))
     return Recorder(
         accelerator=accelerator,
         settings=config.record,

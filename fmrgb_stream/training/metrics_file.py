@@ -64,33 +64,15 @@ class MetricsFile:
 
     def keep_until(self, step: int) -> None:
         """Go on with a file that is there: lines after a step, or cut off by a kill, are dropped."""
+        kept: list[str] = []
+        if self.path.is_file():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                if not _is_later(line, step):
+                    kept.append(line + "\n")  # noqa: PERF401 - a comprehension would hide the rule
         aside = self.path.with_suffix(".part")
-        aside.write_text("".join(f"{line}\n" for line in self._until(step)), encoding="utf-8")
+        aside.write_text("".join(kept), encoding="utf-8")
         aside.replace(self.path)
         self._is_begun = True
-
-    def history_until(self, step: float, *, run: str | None = None) -> list[EpochRecord]:
-        """The epochs that ended at or before a step; none where there is no file.
-
-        Args:
-            step: Optimiser steps.
-            run: Only those of the run with this name.
-
-        Raises:
-            ConfigError: a line is not one of ours.
-        """
-        try:
-            lines = [json.loads(line) for line in self._until(step)]
-            records = [_record(line)[1] for line in lines if run is None or line["run"] == run]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{self.path} is not a metrics file: {error!r}") from error
-        return [record for record in records if isinstance(record, EpochRecord)]
-
-    def _until(self, step: float) -> list[str]:
-        if not self.path.is_file():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if not _is_later(line, step)]
 
     def write(self, run: str, event: Event, record: Record) -> None:
         """Append one line."""
@@ -110,7 +92,7 @@ class MetricsFile:
         self._is_begun = True
 
 
-def _is_later(line: str, step: float) -> bool:
+def _is_later(line: str, step: int) -> bool:
     """Whether a line tells of what comes after a step; the end of a run does, as does half a line."""
     try:
         content = json.loads(line)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 from fmrgb_stream.config import RunConfig, plain_config
 from fmrgb_stream.errors import ConfigError
-from fmrgb_stream.training.checkpoint import damage_in, newest_checkpoint, read_progress
-from fmrgb_stream.training.metrics_file import MetricsFile
+from fmrgb_stream.training.checkpoint import newest_checkpoint, read_progress
 from fmrgb_stream.training.run_directory import RunDirectory
 
 MAY_CHANGE: Final = frozenset(
@@ -48,8 +46,7 @@ def checkpoint_to_take(
         overwrite: A run that is there may be replaced.
 
     Raises:
-        ConfigError: there is nothing to resume, settings differ, no checkpoint of a run that has
-            results can be read, or a run would be overwritten.
+        ConfigError: there is nothing to resume, settings differ, or a run would be overwritten.
     """
     if not resume:
         if directory.exists() and not overwrite:
@@ -63,10 +60,7 @@ def checkpoint_to_take(
     if wanted is not None:
         read_progress(wanted)
         return wanted
-    found = newest_checkpoint(directory.checkpoints_path)
-    if found is None:
-        _check_may_begin(directory)
-    return found
+    return newest_checkpoint(directory.checkpoints_path)
 
 
 def find_run(path: Path) -> tuple[RunDirectory, Path | None]:
@@ -89,20 +83,6 @@ def find_run(path: Path) -> tuple[RunDirectory, Path | None]:
 def flat_config(config: RunConfig) -> dict[str, Any]:
     """Every setting by its dotted name; a model's options are one setting."""
     return dict(_flat(plain_config(config), prefix=""))
-
-
-def _check_may_begin(directory: RunDirectory) -> None:
-    """A run without a checkpoint begins anew, unless that would remove what it has come to."""
-    reasons = damage_in(directory.checkpoints_path)
-    if directory.weights_path.is_file():
-        reasons.append(f"but {directory.weights_path.name} holds a finished epoch")
-    elif MetricsFile(directory.metrics_path).history_until(math.inf):
-        reasons.append(f"but {directory.metrics_path.name} tells of a finished epoch")
-    if reasons:
-        raise ConfigError(
-            f"{directory.path} has no checkpoint that can be gone on from: {'; '.join(reasons)}. "
-            "Nothing was removed; --overwrite without --resume begins anew in that folder"
-        )
 
 
 def _check_same(config: RunConfig, saved: RunConfig) -> None:

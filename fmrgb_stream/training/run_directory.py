@@ -5,7 +5,6 @@
     <run>/weights.safetensors     the model as it was best by validation (averaged, with EMA)
     <run>/checkpoints/step-00000120/    all that is needed to go on: training/checkpoint.py
     <run>/curves.png  confusion.png  predictions.parquet  predictions.csv  report.html
-    <run>/ablation.json  predictions_by_group.parquet  trackers/
 
 `config.yaml` can be given to `fmrgb train --config` as it is.
 """
@@ -29,8 +28,6 @@ from fmrgb_stream.models import ClipModel, create_model, load_checkpoint
 
 FORMAT_VERSION: Final = 1
 FACTS: Final = "made"
-TRACKERS_NAME: Final = "trackers"
-"""Folder of what trackers write."""
 _LIBRARIES: Final = ("torch", "torchvision", "timm", "accelerate")
 _WEIGHT_FILES: Final = ("published_weights",)
 """Model options that name a file with weights to start from; it need not exist any more."""
@@ -61,23 +58,6 @@ def load_run(path: str | os.PathLike[str], *, weights: Path | None = None) -> Lo
     )
     load_checkpoint(model, chosen)
     return LoadedRun(model=model.eval(), config=config, facts=facts, directory=directory)
-
-
-def config_text(config: RunConfig, facts: RunFacts) -> str:
-    """What stands in config.yaml."""
-    content = plain_config(config) | {FACTS: plain_config(facts)}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """A file that is whole or not there, and that only its owner reads: URLs may hold passwords."""
-    aside = path.with_name(f".part-{path.name}")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
 
 
 def versions_here() -> dict[str, str]:
@@ -157,11 +137,6 @@ class RunDirectory:
         return self.path / "predictions.parquet"
 
     @property
-    def ablation_path(self) -> Path:
-        """How it does with planes switched off."""
-        return self.path / "ablation.json"
-
-    @property
     def report_path(self) -> Path:
         """One self-contained page."""
         return self.path / "report.html"
@@ -172,21 +147,18 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Remove what an earlier run left, so that it is not taken for this one's."""
-        for folder in (self.checkpoints_path, self.path / TRACKERS_NAME):
-            shutil.rmtree(folder, ignore_errors=True)
-        made = (self.config_path, self.metrics_path, self.weights_path, self.curves_path,
-                self.confusion_path, self.report_path, self.ablation_path)  # fmt: skip
-        averages = (path for suffix in ("parquet", "csv")
-                    for path in self.path.glob(f"predictions_by_*.{suffix}"))  # fmt: skip
-        predictions = (self.predictions_path, self.predictions_path.with_suffix(".csv"))
-        for path in (*made, *predictions, *averages):
+        shutil.rmtree(self.checkpoints_path, ignore_errors=True)
+        for path in (self.config_path, self.metrics_path, self.weights_path, self.curves_path,
+                     self.confusion_path, self.predictions_path, self.report_path,
+                     self.predictions_path.with_suffix(".csv")):  # fmt: skip
             path.unlink(missing_ok=True)
 
     def write(self, config: RunConfig, facts: RunFacts) -> None:
         """Begin a run: make the folder and config.yaml."""
         self.path.mkdir(parents=True, exist_ok=True)
-        text = config_text(config, facts)
-        _write_private(self.config_path, text.encode())
+        content = plain_config(config) | {FACTS: plain_config(facts)}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        self.config_path.write_text(text, encoding="utf-8")
 
     def read(self) -> tuple[RunConfig, RunFacts]:
         """What `write` wrote.

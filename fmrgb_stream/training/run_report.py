@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fmrgb_stream.training.shown import ClipProgress
     from fmrgb_stream.training.trained import Trained
 
+ABLATION_NAME: Final = "ablation.json"
 SEARCH_NAME: Final = "summary.json"
 
 
@@ -74,7 +75,7 @@ def write_report(
         directory = trained.run.directory
         if rows is not None:
             text = json.dumps(rows, indent=2, allow_nan=False) + "\n"
-            write_atomic(directory.ablation_path, text.encode())
+            write_atomic(directory.path / ABLATION_NAME, text.encode())
         log = RunLog.read(directory)
         if log.history:
             save_curves(directory.curves_path, log.history, log.steps)
@@ -106,7 +107,7 @@ class RunLog:
         path = directory.metrics_path
         records = read_metrics(path) if path.is_file() else []
         crossed = [r for event, r in records if event == "cross" and isinstance(r, Evaluation)]
-        ablation = _json(directory.ablation_path)
+        ablation = _json(directory.path / ABLATION_NAME)
         search = _json(directory.path.resolve().parent / SEARCH_NAME)
         name = directory.path.resolve().name
         is_part = search is not None and name in [run["run"] for run in search["runs"]]

@@ -13,12 +13,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from fmrgb_stream.config import TrainConfig
-from fmrgb_stream.errors import ConfigError
 from fmrgb_stream.training.acceleration import make_accelerator
 from fmrgb_stream.training.checkpoint import Snapshot, best_weights_in, checkpoint_path
 from fmrgb_stream.training.evaluation import evaluate_on
 from fmrgb_stream.training.loaders import BatchLoader, Loaders
-from fmrgb_stream.training.metrics_file import MetricsFile
+from fmrgb_stream.training.metrics_file import MetricsFile, read_metrics
 from fmrgb_stream.training.progress import TrainingBar
 from fmrgb_stream.training.recorder import Recorder
 from fmrgb_stream.training.records import EpochRecord, Evaluation, TrainResult
@@ -99,32 +98,24 @@ def play(
 
 
 def restore(run: Run, snapshot: Snapshot, recorder: Recorder) -> None:
-    """Put a new run to where one of the same settings stood, and forget what came after.
-
-    Nothing is forgotten before everything that is needed was read.
-
-    Raises:
-        ConfigError: metrics.jsonl lacks epochs, or the best epoch's checkpoint cannot be read.
-    """
+    """Put a new run to where one of the same settings stood, and forget what came after."""
     if recorder.directory is None or recorder.metrics is None:
         raise AssertionError("only a run with a directory can be resumed")
     progress = snapshot.progress
-    history = recorder.metrics.history_until(progress.step, run=recorder.label)
-    if len(history) != progress.epoch:
-        raise ConfigError(
-            f"{recorder.metrics.path} tells of {len(history)} finished epochs and the checkpoint of "
-            f"step {progress.step} of {progress.epoch}; put that file back, or begin anew with "
-            "--overwrite"
-        )
+    recorder.accelerator.wait_for_everyone()
+    recorder.resume_at(progress.step)
+    recorder.accelerator.wait_for_everyone()
+    history = [
+        record
+        for _, record in read_metrics(recorder.metrics.path, run=recorder.label)
+        if isinstance(record, EpochRecord)
+    ]
     best: dict[str, Tensor] | None = None
     if progress.best_step == progress.step:
         best = snapshot.best_weights
     elif progress.best_step is not None:
         folder = checkpoint_path(recorder.directory.checkpoints_path, progress.best_step)
         best = best_weights_in(folder)
-    recorder.accelerator.wait_for_everyone()  # all have read before one removes
-    recorder.resume_at(progress.step)
-    recorder.accelerator.wait_for_everyone()
     if best is not None:
         recorder.best(best)
     run.restore(snapshot, history=history, best=best)
