@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any, get_args
 
 from fmrgb_stream.errors import ConfigError
@@ -20,14 +19,19 @@ def check_choice(name: str, value: object, choices: Any) -> None:
         raise ConfigError(f"{name}={value!r} is not known; choose one of {list(allowed)}")
 
 
-def check_positive(name: str, value: object) -> None:
+def check_positive(name: str, value: Any) -> None:
     """Refuse zero, negatives, NaN and what is no number; None passes.
 
     Raises:
         ConfigError: with the value.
     """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if value is not None and not (is_number and math.isfinite(value) and value > 0):
+    if value is None:
+        return
+    try:
+        is_good = not isinstance(value, bool) and math.isfinite(value) and value > 0
+    except TypeError:  # no number
+        is_good = False
+    if not is_good:
         raise ConfigError(f"{name}={value!r} must be a positive number")
 
 
