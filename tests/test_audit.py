@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,13 +15,15 @@ import pytest
 
 import fmrgb_stream as fs
 from fmrgb_stream.cli.main import main as fmrgb
-from fmrgb_stream.errors import DatasetError, StorageError
+from fmrgb_stream.errors import ConfigError, DatasetError, StorageError
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.shards.audit import audit_stretches
 from fmrgb_stream.shards.audit_records import read_logs
 from fmrgb_stream.storage import Store
 from tests.support.consume_ranks import CLIP
 from tests.support.datasets import pack_numbered
+from tests.support.origin import Origin
+from tests.support.packed import all_bytes
 
 NUM_CLIPS = 26
 NUM_OTHERS = 7
@@ -309,3 +312,59 @@ def test_a_mixture_survives_a_killed_rank_and_another_world_with_a_dropped_tail(
     assert all(
         one["is_open"] or one["num_delivered"] == one["num_clips"] for one in order["passes"]
     )
+
+
+def test_the_keys_of_missing_samples_come_from_the_server_they_were_read_from(
+    root, tmp_path, capsys
+):
+    with Origin(all_bytes(root)) as origin:
+        with build(origin.url(), tmp_path, rank=1, world_size=2) as loader:
+            for _ in range(2):
+                list(loader)
+        assert fmrgb(["audit", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert re.search(r"missing: sample \d+ clip-\d+", shown.out)
+    assert shown.err == ""
+
+
+def test_an_audit_does_not_wait_for_a_server_that_is_gone(root, tmp_path, capsys):
+    with Origin(all_bytes(root)) as origin:
+        with build(origin.url(), tmp_path, rank=1, world_size=2) as loader:
+            for _ in range(2):
+                list(loader)
+        for name in origin.objects:
+            origin.script(name, "500", forever=True)
+        began = time.monotonic()
+        assert fmrgb(["audit", str(tmp_path)]) == 1
+    assert time.monotonic() - began < 5.0
+    assert "no keys for the missing samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        (0, "sources", 3),
+        (0, "sources", []),
+        (0, "rank", "first"),
+        (1, "epoch", None),
+        (1, "time", "noon"),
+        (2, "samples", None),
+        (2, "samples", ["a", "b", "c", "d"]),
+        (2, "padding", [99]),
+        (2, "position", "x"),
+        (2, "substitutes", 5),
+    ],
+)
+def test_a_damaged_log_is_told_without_a_traceback(root, tmp_path, capsys, line, name, value):
+    play(root, tmp_path)
+    (file,) = tmp_path.iterdir()
+    lines = [json.loads(text) for text in file.read_text().splitlines()]
+    lines[line][name] = value
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    assert fmrgb(["audit", str(tmp_path)]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_an_audit_log_in_a_bucket_is_refused(root):
+    with pytest.raises(ConfigError, match="folder of this machine"):
+        build(root, "s3://bucket/audit")

@@ -193,6 +193,34 @@ def test_sources_that_cannot_be_mixed_are_refused(roots, sources, message):
         build(named)
 
 
+SECRET = "hunter2Secret"
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ("/data/x", "sources is a str"),
+        ({"/data/x": 1.0}, "sources is a dict"),
+        ([(f"http://me:{SECRET}@host/x", "0.5")], r"sources\[0\] must be"),
+        ([("/data/x", True)], r"sources\[0\] must be"),
+        ([("/data/x",)], r"sources\[0\] must be"),
+        (["/data/x", ("/data/y", 1, 2)], r"sources\[1\] must be"),
+        ([7], r"sources\[0\] must be"),
+    ],
+)
+def test_sources_of_another_kind_are_refused_without_their_values(sources, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        fs.build_loader(sources=sources)
+    assert SECRET not in str(caught.value)
+
+
+def test_sources_may_be_lists_as_a_yaml_file_has_them(roots):
+    with fs.build_loader(
+        sources=[[str(roots[0]), 0.5], [str(roots[1]), 1]], batch_size=2, clip=CLIP
+    ) as loader:
+        assert len(loader.sources) == 2
+
+
 def test_a_root_and_sources_or_neither_are_refused(roots):
     with pytest.raises(ConfigError, match="either a root"):
         fs.build_loader(roots[0], sources=roots)

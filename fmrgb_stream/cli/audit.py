@@ -74,19 +74,27 @@ def run(arguments: Namespace) -> int:
 def _with_keys(names: Sequence[ClipName], sources: Sequence[SourceInfo]) -> tuple[ClipName, ...]:
     """The clips with their samples' keys, where the dataset is still there and the same."""
     readers = {number: _reader(sources[number]) for number in {name.source for name in names}}
-    return tuple(
-        name if reader is None else replace(name, key=reader.describe(name.sample_id)[1])
-        for name in names
-        for reader in [readers[name.source]]
-    )
+    return tuple(replace(name, key=_key(readers[name.source], name.sample_id)) for name in names)
+
+
+def _key(reader: ShardReader | None, sample_id: int) -> str:
+    try:
+        return "" if reader is None else reader.describe(sample_id)[1]
+    except FmrgbError:
+        return ""  # its sidecar cannot be read; the number says which sample it is
 
 
 def _reader(source: SourceInfo) -> ShardReader | None:
     from fmrgb_stream.shards import Manifest, ShardReader
     from fmrgb_stream.storage import Store
+    from fmrgb_stream.storage.retry import RetryPolicy
+    from fmrgb_stream.storage.urls import parse_location
 
     try:
-        store = Store(source.url)
+        asked = {name: getattr(source, name) for name in ("endpoint", "region", "anonymous")}
+        # The keys are no more than convenient: who asks for the audit shall not wait for them.
+        policy = RetryPolicy(tries=1, inner_retries=0)
+        store = Store(replace(parse_location(source.url), **asked), policy=policy)
         manifest = Manifest.load(store)
         if manifest.fingerprint(source.split) == source.fingerprint:
             return ShardReader(store, manifest.split(source.split))

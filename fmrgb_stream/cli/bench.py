@@ -118,6 +118,7 @@ def _setting(loader: ClipLoader, arguments: Namespace) -> LoaderSetting:
         usable_cores=max(1, usable_cores() // loader.world.local_world_size),
         backend="dali" if loader.backend == "dali" else "cpu",
         is_remote="://" in arguments.root and not arguments.root.startswith("file://"),
+        has_cache=arguments.cache_dir is not None,
     )
 
 

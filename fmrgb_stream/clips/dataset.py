@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from fmrgb_stream.clips.source import MixedSource, SampleSource
 from fmrgb_stream.clips.windows import split_items
@@ -67,9 +68,13 @@ def list_sources(
         )
     if root is not None:
         return [root], None
+    given: object = sources
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise ConfigError(
+            f"sources is a {type(given).__name__}; give a list: [(root, weight), ...] or [root, ...]"
+        )
     listed = [
-        (source[0], source[1]) if isinstance(source, tuple) else (source, None)
-        for source in sources or ()
+        _source(source, place) for place, source in enumerate(cast("Sequence[object]", given))
     ]
     if not listed:
         raise ConfigError("sources=[] names no dataset; give [(root, weight), ...]")
@@ -84,6 +89,21 @@ def list_sources(
     for source, weight in listed:
         check_positive(f"weight of {parse_location(source).shown!r}", weight)
     return [source for source, _ in listed], [weight for _, weight in listed]
+
+
+def _source(given: object, place: int) -> tuple[Root, float | None]:
+    """Root and weight of one of `sources`, as a user or a YAML file wrote it."""
+    weight: object = None
+    if isinstance(given, tuple | list):
+        pair = cast("Sequence[object]", given)
+        given, weight = pair if len(pair) == 2 else (None, None)
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not isinstance(given, str | os.PathLike) or not (weight is None or is_number):
+        # Its values are not shown: a root may hold a password.
+        raise ConfigError(
+            f"sources[{place}] must be a root, or (root, weight) with a number as weight"
+        )
+    return cast("Root", given), cast("float | None", weight)
 
 
 def open_dataset(
@@ -129,6 +149,9 @@ def open_dataset(
             num_samples=entry.num_samples,
             num_clips=clips,
             clips_per_epoch=share,
+            endpoint=store.location.endpoint,
+            region=store.location.region,
+            anonymous=store.location.anonymous,
         )
         for store, manifest, entry, clips, share in zip(
             stores, manifests, entries, num_clips, shares, strict=True

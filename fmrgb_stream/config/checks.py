@@ -19,13 +19,19 @@ def check_choice(name: str, value: object, choices: Any) -> None:
         raise ConfigError(f"{name}={value!r} is not known; choose one of {list(allowed)}")
 
 
-def check_positive(name: str, value: float | None) -> None:
-    """Refuse zero, negatives and NaN; None passes.
+def check_positive(name: str, value: Any) -> None:
+    """Refuse zero, negatives, NaN and what is no number; None passes.
 
     Raises:
         ConfigError: with the value.
     """
-    if value is not None and not (math.isfinite(value) and value > 0):
+    if value is None:
+        return
+    try:
+        is_good = not isinstance(value, bool) and math.isfinite(value) and value > 0
+    except TypeError:  # no number
+        is_good = False
+    if not is_good:
         raise ConfigError(f"{name}={value!r} must be a positive number")
 
 

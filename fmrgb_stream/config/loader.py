@@ -62,5 +62,10 @@ class LoaderConfig:
         for name in ("batch_size", "num_workers", "prefetch_batches", "prefetch_bytes",
                      "block_samples", "shuffle_window_blocks"):  # fmt: skip
             check_count(name, getattr(self, name))
+        if self.audit_log is not None and "://" in self.audit_log:
+            raise ConfigError(
+                "audit_log must be a folder of this machine, not a URL: its lines are appended one by "
+                "one; upload the folder when the training has ended"
+            )
         if not 0 <= self.max_bad_fraction <= 1:
             raise ConfigError(f"max_bad_fraction={self.max_bad_fraction} must lie in 0..1")

@@ -86,7 +86,7 @@ def pack_to_bucket(
 
 
 def _held_manifest(writer: BucketWriter, *, overwrite: bool) -> Manifest | None:
-    """What the bucket holds; None where there is nothing, or nothing readable that may go."""
+    """What the bucket holds; None where there is none, one without splits for a damaged one."""
     try:
         return Manifest.from_json(writer.read(MANIFEST_NAME), url=writer.url_of(MANIFEST_NAME))
     except ShardNotFound:
@@ -97,7 +97,7 @@ def _held_manifest(writer: BucketWriter, *, overwrite: bool) -> Manifest | None:
                 f"{error}; choose another prefix, or --overwrite to replace what is there"
             ) from error
         logger.warning("%s; shards that only it names stay where they are", error)
-        return None
+        return Manifest(pack_config={}, classes=(), target_names=(), splits={}, channel_stats={})
 
 
 def _is_same(held: Manifest, mine: Manifest) -> bool:
@@ -116,8 +116,6 @@ def _upload(
     if held is not None and held != manifest:
         # Noted first: without its manifest nothing else tells a stopped run's successor.
         _append(journal, {_STALE: [path for path, _ in _files(held)]})
-    stale = _stale(journal) - set(files)
-    if held != manifest:
         # Gone before anything new arrives, so that old and new are never mixed under a manifest.
         writer.delete(MANIFEST_NAME)
     there = _uploaded(journal, files, writer.list())
@@ -129,7 +127,7 @@ def _upload(
             progress.advance(STAGE)
     _check_all_there(writer, staging, files)
     writer.put(MANIFEST_NAME, (staging / MANIFEST_NAME).read_bytes())
-    for path in sorted(stale):
+    for path in sorted(_stale(journal) - set(files)):
         writer.delete(path)
 
 

@@ -200,6 +200,8 @@ def build_pipeline(
         nominal_fps=facts.nominal_fps,
         audio_sample_rate=facts.audio_sample_rate,
         world=world,
+        reads_ahead=READS_AHEAD if facts.is_remote else 0,
+        read_ahead_bytes=config.prefetch_bytes // 4,
     )
     _choose_place(pipeline, config.decode, trial, world)
     return pipeline

@@ -28,6 +28,8 @@ class LoaderSetting:
     backend: Literal["cpu", "dali"]
     is_remote: bool
     """Whether the dataset lies on another machine."""
+    has_cache: bool = False
+    """Whether what comes from there is kept on this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,12 @@ def _advice(limit: Limit, counts: PipelineCounts, setting: LoaderSetting) -> str
             return (
                 "reading from this machine's disk: the first pass over cold files is the slowest; "
                 "else take a faster disk, or more num_workers, so that some decode while others read"
+            )
+        case "read" if setting.has_cache:
+            return (
+                "reading from remote storage into the cache: the first epoch is the slowest; the next "
+                "ones read from this machine, if cache_bytes holds the dataset. Until then raise "
+                "num_workers, so that some decode while others wait for bytes"
             )
         case "read":
             return (

@@ -18,6 +18,7 @@ from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.base import ClipSource
 from fmrgb_stream.sample import ClipTask, PlannedClip
 from fmrgb_stream.storage import ReadCounts
+from fmrgb_stream.storage.stopping import obey
 
 READS_AHEAD: Final = 8
 """Requests of one worker at a time: hides some 50 ms a request behind 7 ms of decoding a clip."""
@@ -42,7 +43,14 @@ class ReadAhead:
         self._expected: deque[ClipTask] = deque()
         self._fetches: dict[ClipTask, Future[PlannedClip]] = {}
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(num_ahead, thread_name_prefix=THREAD_NAME)
+        self._stop = threading.Event()
+        self._own: set[threading.Thread] = set()
+        self._threads = ThreadPoolExecutor(
+            num_ahead,
+            thread_name_prefix=THREAD_NAME,
+            initializer=_begin,
+            initargs=(self._own, self._stop),
+        )
         self._is_closed = False
 
     def expect(self, tasks: Iterable[ClipTask]) -> None:
@@ -66,8 +74,9 @@ class ReadAhead:
                 planned = fetch.result()
             except CancelledError:
                 raise LoaderClosed("the pipeline is closed; build a new one") from None
-        video, audio = planned.sample.video, planned.sample.audio
-        num_bytes = sum(len(member) for member in (video, audio) if member is not None)
+        sample = planned.sample
+        members = (sample.video, sample.audio, sample.flow, sample.matte)
+        num_bytes = sum(len(member) for member in members if member is not None)
         with self._lock:
             self._largest_bytes = max(self._largest_bytes, num_bytes)
         return planned
@@ -95,7 +104,10 @@ class ReadAhead:
         with self._lock:
             self._is_closed = True
             self._expected.clear()
-        self._threads.shutdown(wait=wait, cancel_futures=True)
+        self._stop.set()
+        # The garbage collector may end a forgotten run inside one of these threads.
+        is_outside = threading.current_thread() not in self._own
+        self._threads.shutdown(wait=wait and is_outside, cancel_futures=True)
 
     def _taken(self, task: ClipTask) -> Future[PlannedClip] | None:
         """The fetch that was begun for a task, and another one is begun in its place."""
@@ -117,3 +129,9 @@ class ReadAhead:
         num = len(self._fetches) + 1
         is_within = num * self._largest_bytes <= self._max_bytes
         return num == 1 or (num <= self._num_ahead and is_within)
+
+
+def _begin(threads: set[threading.Thread], stop: threading.Event) -> None:
+    """First thing in each thread."""
+    threads.add(threading.current_thread())
+    obey(stop)

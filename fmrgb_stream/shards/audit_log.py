@@ -47,6 +47,10 @@ class SourceInfo:
     """Samples, or all their sliding windows."""
     clips_per_epoch: int
     """What it gives to an epoch; less than `num_clips` is part of a pass, more is several."""
+    endpoint: str | None = None
+    region: str | None = None
+    anonymous: bool = False
+    """How the URL's server is asked; no secrets."""
 
 
 class AuditLog:

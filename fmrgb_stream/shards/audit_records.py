@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     IntArray = NDArray[np.int64]
+
+_DAMAGE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What values that are not there, or of another kind, lead to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,17 @@ def read_logs(folder: str | Path) -> list[Stretch]:
         raise StorageError(
             "no audit logs here; build_loader(audit_log=FOLDER) writes them", url=str(folder)
         )
-    return [stretch for file in files for stretch in _stretches(file)]
+    return [stretch for file in files for stretch in _read(file)]
+
+
+def _read(file: Path) -> list[Stretch]:
+    try:
+        return list(_stretches(file))
+    except _DAMAGE as error:
+        raise DatasetError(
+            f"{file} is damaged: {error!r}; take it from a backup, or move it away, and what it "
+            "tells of shows as missing"
+        ) from error
 
 
 def _stretches(file: Path) -> Iterator[Stretch]:
@@ -137,6 +150,10 @@ def _loader(line: dict[str, Any], file: Path) -> LoaderRecord:
         )
     names = ("rank", "world_size", "batch_size", "seed", "tail", "order", "is_mixture")
     sources = tuple(SourceInfo(**source) for source in line["sources"])
+    counts = [line[name] for name in names[:4]]
+    counts += [n for one in sources for n in (one.num_samples, one.num_clips, one.clips_per_epoch)]
+    if not sources or not all(isinstance(count, int) for count in counts):
+        raise ValueError("its first line names no sources, or counts that are none")
     return LoaderRecord(file=str(file), sources=sources, **{name: line[name] for name in names})
 
 
@@ -145,11 +162,11 @@ def _stretch(
 ) -> Stretch:
     return Stretch(
         loader=loader,
-        epoch=begin["epoch"],
-        position=begin["position"],
-        is_loaded=begin["is_loaded"],
-        began_at=begin["time"],
-        ended_at=batches[-1]["time"] if batches else begin["time"],
+        epoch=int(begin["epoch"]),
+        position=int(begin["position"]),
+        is_loaded=bool(begin["is_loaded"]),
+        began_at=float(begin["time"]),
+        ended_at=float(batches[-1]["time"] if batches else begin["time"]),
         delivered=_delivered(batches),
     )
 

@@ -25,6 +25,7 @@ from typing import Final
 
 from fmrgb_stream.storage.eviction import Limits, reserve, try_lock
 from fmrgb_stream.storage.local import OpenFile
+from fmrgb_stream.storage.stopping import pause
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.02
@@ -103,18 +104,18 @@ class NodeCache:
                 by one process of the node at a time.
 
         Raises:
+            LoaderClosed: the run that the thread works for was closed.
             Exception: what `download` raises; nothing of the entry is kept then.
         """
         file = self._ready(entry)
         if file is not None:
             return file
         try:
-            with self._leading(entry) as leads:
-                if not leads:
-                    self._warn(f"waited {self._wait_seconds:.0f} s for another process's download")
-                    return None
-                # Whoever led before may have brought it.
-                return self._ready(entry) or self._brought(entry, download)
+            with self._leading(entry) as (leads, file):
+                if file is not None or leads:
+                    return file or self._brought(entry, download)
+                self._warn(f"waited {self._wait_seconds:.0f} s for another process's download")
+                return None
         except OSError as error:
             # Of the disk, which is full, fails or was tidied up: a download's errors are our own.
             self._warn(f"cannot keep more: {error.strerror}")
@@ -138,14 +139,19 @@ class NodeCache:
         return file if found.st_nlink and found.st_size == entry.size else None
 
     @contextmanager
-    def _leading(self, entry: CacheEntry) -> Generator[bool]:
+    def _leading(self, entry: CacheEntry) -> Generator[tuple[bool, CachedFile | None]]:
+        """Whether this process is the one to download, and what another one brought meanwhile."""
         end = time.monotonic() + self._wait_seconds
         lock = os.open(self._path(entry, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not (leads := try_lock(lock)) and time.monotonic() < end:
-                time.sleep(_POLL_SECONDS)
-            yield leads
+            leads, file = try_lock(lock), self._ready(entry)
+            while not leads and file is None and time.monotonic() < end:
+                pause(_POLL_SECONDS)
+                leads, file = try_lock(lock), self._ready(entry)
+            yield leads, file
         finally:
+            # Else a process forked meanwhile, which has the lock open too, would hold it on.
+            fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
     def _brought(self, entry: CacheEntry, download: Callable[[int], None]) -> CachedFile | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.storage.addresses import check_variables
 from fmrgb_stream.storage.retry import RetryPolicy, Trouble, TroubleKind
 from fmrgb_stream.storage.urls import Location
 
@@ -25,6 +26,11 @@ _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 _RETRIES: Final = re.compile(r"after (\d+) retries")
 _METADATA_SERVICES: Final = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 _EXPIRED: Final = ("ExpiredToken", "TokenRefreshRequired", "AuthenticationFailed: expired")
+_OTHER_REGION: Final = (
+    "redirect without LOCATION",
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+)
 _CAUSES: Final = (
     ("dns error", "the server's name cannot be resolved"),
     ("Connection refused", "the server refuses the connection"),
@@ -47,6 +53,8 @@ def open_client(location: Location, policy: RetryPolicy) -> ObjectStore:
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
+    if location.scheme == "s3" and location.endpoint is None:
+        check_variables(os.environ, shown=location.shown)
     options = _client_options(location, policy)
     retries: RetryConfig = {
         "max_retries": policy.inner_retries,
@@ -134,13 +142,23 @@ def trouble_of(error: BaseException, policy: RetryPolicy) -> Trouble:
     return Trouble(kind, reason, requests=requests)
 
 
+def _told(text: str) -> tuple[TroubleKind, str] | None:
+    """What the text alone tells, whatever the error is called."""
+    if any(host in text for host in _METADATA_SERVICES):
+        return "denied", "there are no credentials, neither in the environment nor of this machine"
+    if any(sign in text for sign in _OTHER_REGION):
+        return "refused", "the bucket is in another region; set AWS_REGION or ?region="
+    return None
+
+
 def _kind_and_reason(
     error: BaseException, text: str, status: int | None
 ) -> tuple[TroubleKind, str]:
     from obstore import exceptions
 
-    if any(host in text for host in _METADATA_SERVICES):
-        return "denied", "there are no credentials, neither in the environment nor of this machine"
+    told = _told(text)
+    if told is not None:
+        return told
     if isinstance(error, exceptions.UnauthenticatedError) or any(w in text for w in _EXPIRED):
         return "expired", "the credentials are not, or no longer, valid"
     if isinstance(error, FileNotFoundError):

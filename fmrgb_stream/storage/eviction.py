@@ -7,13 +7,16 @@ import errno
 import fcntl
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOW_WATER: Final = 0.9
 """Eviction goes on until the rest fills this share of the limit, so that it is rare."""
+
+_File = tuple[float, int, Path]
+"""Time of last use, bytes, path."""
 
 
 def try_lock(descriptor: int) -> bool:
@@ -42,7 +45,7 @@ def reserve(part: Path, size: int, limits: Limits) -> int | None:
     Evicting and taking are one step under a lock: else two processes would count the same room.
 
     Raises:
-        OSError: the disk is full, whatever may be evicted.
+        OSError: of the disk, for another reason than that it is full.
     """
     if size > limits.max_bytes:
         return None
@@ -53,48 +56,70 @@ def reserve(part: Path, size: int, limits: Limits) -> int | None:
         part.unlink(missing_ok=True)  # of a process that died
         if not _make_room(limits, size):
             return None
-        try:
-            return _allocated(part, size)
-        except OSError as error:
-            if error.errno not in _DISK_FULL:
-                raise
-        # The disk is smaller than the limit: whatever nobody has open may go.
-        _make_room(replace(limits, idle_seconds=0.0), size, all_of_it=True)
-        return _allocated(part, size)
+        # The disk may be smaller than the limit; what is in use stays there all the same.
+        found = _allocated(part, size)
+        if found is None and _make_disk_room(limits, size):
+            found = _allocated(part, size)
+        return found
     finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)  # a forked child has it open too
         os.close(lock)
 
 
-def _allocated(part: Path, size: int) -> int:
+def _allocated(part: Path, size: int) -> int | None:
+    """The file with its blocks taken; None where the disk has no room for them."""
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
         part.unlink(missing_ok=True)
-        raise
+        if error.errno not in _DISK_FULL:
+            raise
+        return None
     return descriptor
 
 
-def _make_room(limits: Limits, needed: int, *, all_of_it: bool = False) -> bool:
-    """Evict until `needed` bytes fit, or all that may go; whether they fit."""
+def _make_room(limits: Limits, needed: int) -> bool:
+    """Evict until `needed` bytes fit into the limit, or all that may go; whether they fit."""
     entries = _files(limits.folder, "data")
     used = sum(size for _, size, _ in [*entries, *_files(limits.folder, "part")])
-    if used + needed <= limits.max_bytes and not all_of_it:
+    if used + needed <= limits.max_bytes:
         return True
-    target = 0 if all_of_it else max(0, int(_LOW_WATER * limits.max_bytes) - needed)
-    oldest = time.time() - limits.idle_seconds
-    for last_used, size, path in sorted(entries):
-        if used <= target:
+    target = max(0, int(_LOW_WATER * limits.max_bytes) - needed)
+    return used - _freed(limits, entries, used - target) + needed <= limits.max_bytes
+
+
+def _make_disk_room(limits: Limits, needed: int) -> bool:
+    """Evict until the disk has room for `needed` bytes; nothing where that cannot be reached."""
+    status = os.statvfs(limits.folder)
+    missing = needed - status.f_bavail * status.f_frsize
+    entries = _files(limits.folder, "data")
+    if missing > sum(size for _, size, _ in _idle(limits, entries)):
+        return False
+    some = int((1 - _LOW_WATER) * sum(size for _, size, _ in entries))
+    return _freed(limits, entries, missing + some) >= missing
+
+
+def _freed(limits: Limits, entries: list[_File], num_bytes: int) -> int:
+    """Evict until so many bytes are free, or all that may go; how many are."""
+    freed = 0
+    for _, size, path in sorted(_idle(limits, entries)):
+        if freed >= num_bytes:
             break
-        if last_used <= oldest and _evict(path):
-            used -= size
-    return used + needed <= limits.max_bytes
+        if _evict(path):
+            freed += size
+    return freed
 
 
-def _files(folder: Path, suffix: str) -> list[tuple[float, int, Path]]:
-    """(time of last use, bytes, path) of the files with a suffix."""
-    found: list[tuple[float, int, Path]] = []
+def _idle(limits: Limits, entries: list[_File]) -> list[_File]:
+    oldest = time.time() - limits.idle_seconds
+    return [entry for entry in entries if entry[0] <= oldest]
+
+
+def _files(folder: Path, suffix: str) -> list[_File]:
+    """The files with a suffix."""
+    found: list[_File] = []
     for path in folder.glob(f"*.{suffix}"):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
@@ -113,6 +138,7 @@ def _evict(path: Path) -> bool:
             return False
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         return True
     finally:
         os.close(descriptor)
@@ -127,5 +153,6 @@ def _remove_orphans(folder: Path, *, but: Path) -> None:
         try:
             if try_lock(lock):
                 part.unlink(missing_ok=True)
+                fcntl.flock(lock, fcntl.LOCK_UN)
         finally:
             os.close(lock)

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from fmrgb_stream.errors import ConfigError
 
@@ -36,8 +36,10 @@ class CacheSettings:
         Raises:
             ConfigError: it is no positive number of bytes.
         """
-        if self.max_bytes < 1:
-            raise ConfigError(f"cache_bytes={self.max_bytes} must be at least 1")
+        if not isinstance(cast("object", self.max_bytes), int) or self.max_bytes < 1:
+            raise ConfigError(
+                f"cache_bytes={self.max_bytes!r} must be a whole number of bytes, at least 1"
+            )
 
 
 def prepared_folder(folder: Path) -> Path:

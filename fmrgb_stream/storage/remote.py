@@ -18,6 +18,7 @@ from fmrgb_stream.errors import RangesUnsupported, ShardUnreadable
 from fmrgb_stream.storage.client import check_fork, open_client, trouble_of
 from fmrgb_stream.storage.counts import ReadCounts, ReadMeter
 from fmrgb_stream.storage.retry import RetryPolicy, Trouble, retried
+from fmrgb_stream.storage.stopping import obey, obeyed
 from fmrgb_stream.storage.urls import Location
 
 if TYPE_CHECKING:
@@ -131,7 +132,12 @@ class RemoteObjects:
     def parts(self, path: str, start: int, stop: int) -> Iterator[memoryview]:
         """The bytes from `start` to `stop` in order, `PARTS_IN_FLIGHT` parts at a time."""
         bounds = ((at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES))
-        with ThreadPoolExecutor(PARTS_IN_FLIGHT, thread_name_prefix="fmrgb-fetch") as pool:
+        with ThreadPoolExecutor(
+            PARTS_IN_FLIGHT,
+            thread_name_prefix="fmrgb-fetch",
+            initializer=obey,
+            initargs=(obeyed(),),
+        ) as pool:
             running: list[Future[memoryview]] = []
             try:
                 for first, last in bounds:

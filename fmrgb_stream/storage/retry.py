@@ -23,6 +23,8 @@ from fmrgb_stream.errors import (
     StorageTimeout,
     StorageUnavailable,
 )
+from fmrgb_stream.storage.stopping import check_stop
+from fmrgb_stream.storage.stopping import pause as wait
 
 Result = TypeVar("Result")
 TroubleKind = Literal[
@@ -91,11 +93,13 @@ def retried(
 
     Raises:
         StorageError: of the kind that fits, with URL and number of requests.
+        LoaderClosed: the run that the thread works for was closed.
     """
     end = time.monotonic() + policy.deadline_seconds
     requests, has_refreshed, has_asked_again = 0, False, False
     failed = Trouble("passing", "it was never tried")
     for number in range(1, policy.tries + 1):
+        check_stop()
         try:
             return attempt()
         except Trouble as trouble:
@@ -112,7 +116,7 @@ def retried(
         if number == policy.tries or time.monotonic() + pause > end:
             break
         count_retry()
-        time.sleep(pause)
+        wait(pause)
     raise final_error(failed, url=url, attempts=requests)
 
 

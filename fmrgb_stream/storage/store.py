@@ -75,6 +75,11 @@ class Store:
         return _reopened, (self._location, self._cache, self._policy)
 
     @property
+    def location(self) -> Location:
+        """What the root was taken apart into."""
+        return self._location
+
+    @property
     def is_local(self) -> bool:
         """Whether the root is a folder of this machine."""
         return self._location.is_local

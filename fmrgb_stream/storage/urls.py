@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from fmrgb_stream.errors import ConfigError
+from fmrgb_stream.storage.addresses import check_bucket, check_endpoint, check_host, split_url
 
 Scheme = Literal["file", "s3", "gs", "az", "http", "https"]
 _SCHEMES: Final = ("file", "s3", "gs", "az", "http", "https")
@@ -63,30 +64,34 @@ def parse_location(root: str | os.PathLike[str]) -> Location:
     scheme, separator, _ = url.partition("://")
     if not separator:
         return Location(scheme="file", shown=url, folder=Path(url).expanduser().absolute())
-    parts = urlsplit(url)
+    parts = split_url(url, shown=f"{scheme}://...")
     if parts.scheme not in _SCHEMES:
         raise ConfigError(
             f"scheme {scheme!r} cannot be read; use a local path or one of "
             + ", ".join(f"{known}://" for known in _SCHEMES)
         )
     if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise ConfigError(
+                f"{url}: what follows file:// is a host; write file:///{parts.netloc}{parts.path} "
+                "for a path from the root, or the path alone"
+            )
         return Location(scheme="file", shown=url, folder=Path(unquote(parts.path)).absolute())
-    return _remote(url)
+    return _remote(parts)
 
 
-def _remote(url: str) -> Location:
-    parts = urlsplit(url)
+def _remote(parts: SplitResult) -> Location:
     scheme = cast("Scheme", parts.scheme)
+    is_http = scheme.startswith("http")
+    if is_http and parts.netloc:
+        check_host(parts, name=f"{scheme}://...")
+    elif not is_http:
+        check_bucket(parts.netloc, scheme=scheme)
     host = parts.netloc.rpartition("@")[2]
     prefix = unquote(parts.path).strip("/")
     shown = f"{scheme}://{host}/{prefix}".rstrip("/")
     if not host:
         raise ConfigError(f"{shown}: the bucket is missing; write {scheme}://bucket/prefix")
-    if parts.username is not None and not scheme.startswith("http"):
-        raise ConfigError(
-            f"{shown}: credentials do not stand in such a URL; set the environment variables of "
-            "the store"
-        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = _OPTIONS.get(scheme, set[str]())
     if unknown := sorted(set(options) - known):
@@ -96,8 +101,8 @@ def _remote(url: str) -> Location:
     if anonymous is None:
         raise ConfigError(f"{shown}: anonymous={options['anonymous']!r} must be true or false")
     endpoint = options.get("endpoint")
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"{shown}: endpoint must begin with http:// or https://")
+    if endpoint is not None:
+        check_endpoint(endpoint, name=f"{shown}: endpoint")
     return Location(
         scheme=scheme,
         shown=shown,

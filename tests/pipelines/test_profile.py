@@ -12,14 +12,16 @@ BEFORE = PipelineCounts(
 )  # fmt: skip
 
 
-def profile(*, usable_cores=2, backend="cpu", is_remote=False, wait=9.0, **spent):
+def profile(*, usable_cores=2, backend="cpu", is_remote=False, has_cache=False, wait=9.0, **spent):
     """Of 10 s with two workers, whose stages took these seconds."""
     stages = ("read", "decode", "flow", "audio", "idle", "wait")
     taken = dict.fromkeys(stages, 0.0) | spent | {"wait": wait}
     values = {f"{s}_seconds": getattr(BEFORE, f"{s}_seconds") + taken[s] for s in stages}
     reads = ReadCounts(num_bytes=5_000_010, num_requests=101, num_retries=2)
     after = PipelineCounts(num_workers=2, num_batches_limit=3, num_clips=600, reads=reads, **values)
-    setting = LoaderSetting(usable_cores=usable_cores, backend=backend, is_remote=is_remote)
+    setting = LoaderSetting(
+        usable_cores=usable_cores, backend=backend, is_remote=is_remote, has_cache=has_cache
+    )
     return profile_of(BEFORE, after, seconds=10.0, setting=setting)
 
 
@@ -38,6 +40,7 @@ def test_shares_and_rates_are_those_of_the_stretch_alone():
     ("spent", "setting", "limit", "advice"),
     [
         ({"read": 12.0, "decode": 6.0}, {"is_remote": True}, "read", "cache_dir"),
+        ({"read": 12.0}, {"is_remote": True, "has_cache": True}, "read", "the first epoch"),
         ({"read": 12.0, "decode": 6.0}, {}, "read", "disk"),
         ({"decode": 12.0, "flow": 7.0}, {"usable_cores": 8}, "decode", "from 2 to 8"),
         ({"decode": 12.0, "flow": 7.0}, {}, "decode", "--short-side"),

@@ -10,12 +10,17 @@ import pytest
 import fmrgb_stream as fs
 from fmrgb_stream.errors import DecodeError, LoaderClosed
 from fmrgb_stream.pipelines.cpu.pipeline import CpuPipeline
+from fmrgb_stream.pipelines.dali.crew import PrepareCrew
+from fmrgb_stream.pipelines.dali.prepare import PrepareOrder
 from fmrgb_stream.pipelines.quarantine import Quarantine
 from fmrgb_stream.pipelines.read_ahead import ReadAhead
 from fmrgb_stream.sample import ClipTask
 from fmrgb_stream.shards import Manifest, ShardReader
 from fmrgb_stream.storage import Store
+from fmrgb_stream.storage.retry import RetryPolicy
 from tests.support.datasets import pack_numbered
+from tests.support.origin import Origin
+from tests.support.packed import all_bytes
 from tests.support.processes import are_gone, crew_of
 from tests.support.sources import SampleSource, SlowSource, StuckSource
 
@@ -30,8 +35,9 @@ def task(sample_id):
 class GatedSource:
     """Fetches when told to; knows what was begun."""
 
-    def __init__(self, num_bytes=10, *, is_open=True):
+    def __init__(self, num_bytes=10, *, is_open=True, member="video"):
         self.begun = []
+        self.member = member
         self.gate = threading.Event()
         self.num_bytes = num_bytes
         if is_open:
@@ -42,7 +48,9 @@ class GatedSource:
         assert self.gate.wait(10)
         if task.sample_id == 99:
             raise DecodeError("bad", shard="s", key="k")
-        sample = SimpleNamespace(video=bytes(self.num_bytes), audio=None)
+        members = {"video": None, "audio": None, "flow": None, "matte": None}
+        members[self.member] = bytes(self.num_bytes)
+        sample = SimpleNamespace(**members)
         return SimpleNamespace(task=task, sample=sample)
 
 
@@ -77,8 +85,9 @@ def test_no_more_clips_than_allowed_are_fetched_before_they_are_asked_for(ahead)
     until(lambda: len(source.begun) == 4)
 
 
-def test_no_more_bytes_than_allowed_are_held(ahead):
-    source = GatedSource(num_bytes=100)
+@pytest.mark.parametrize("member", ["video", "audio", "flow", "matte"])
+def test_no_more_bytes_than_allowed_are_held(ahead, member):
+    source = GatedSource(num_bytes=100, member=member)
     reads = ahead(source, num_ahead=8, max_bytes=250)
     reads.expect([task(0)])
     reads.fetch(task(0))  # now a clip is known to take 100 bytes
@@ -210,3 +219,60 @@ def test_a_stuck_read_holds_up_no_close(root):
     closer.join()
     assert time.monotonic() - began < 8
     assert are_gone(crew_of(os.getpid()))
+
+
+@pytest.fixture
+def failing(root):
+    """A store whose server answers every shard with 500."""
+    with Origin(all_bytes(root)) as origin:
+        store = Store(origin.url(), policy=RetryPolicy(first_pause_seconds=20.0))
+        reader = ShardReader(store, Manifest.load(store).split("train"))
+        for name in origin.objects:
+            origin.script(name, "500", forever=True)
+        yield SampleSource(reader, clip=CLIP, seed=0), origin
+
+
+@pytest.mark.parametrize("reads_ahead", [0, 4])
+def test_closing_does_not_wait_for_a_server_that_fails(failing, reads_ahead):
+    source, _ = failing
+    pipe = CpuPipeline(
+        source, clip=CLIP, num_workers=2, prefetch_batches=2, batch_size=8, worker_kind="thread",
+        quarantine=Quarantine("raise", max_bad_fraction=0, num_samples=NUM_CLIPS),
+        reads_ahead=reads_ahead, read_ahead_bytes=1 << 26,
+    )  # fmt: skip
+    closer = threading.Timer(1.0, pipe.close)
+    closer.start()
+    began = time.monotonic()
+    with pytest.raises(LoaderClosed):
+        next(batches_of(pipe))
+    closer.join()
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize("reads_ahead", [0, 4])
+def test_dalis_threads_have_clips_fetched_before_their_turn(reads_ahead):
+    source = GatedSource(is_open=False)
+    order = PrepareOrder(
+        source=source, settings=None, make_decoder=None, make_sound=None, substitutes=False,
+        reads_ahead=reads_ahead, read_ahead_bytes=1 << 20,
+    )  # fmt: skip
+    with PrepareCrew(order, num_workers=1, num_ahead=1, host_share=0.0) as crew:
+        crew._submit([task(sample) for sample in range(8)])
+        until(lambda: len(source.begun) == max(reads_ahead, 1))
+        time.sleep(0.05)
+        assert len(source.begun) == max(reads_ahead, 1)
+        source.gate.set()
+
+
+def test_closing_dalis_threads_does_not_wait_for_a_server_that_fails(failing):
+    source, origin = failing
+    order = PrepareOrder(
+        source=source, settings=None, make_decoder=None, make_sound=None, substitutes=False
+    )
+    crew = PrepareCrew(order, num_workers=2, num_ahead=1, host_share=0.0)
+    crew._submit([task(sample) for sample in range(4)])
+    time.sleep(1.0)
+    assert origin.gets()
+    began = time.monotonic()
+    crew.stop()
+    assert time.monotonic() - began < 3.0

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from fmrgb_stream.errors import ConfigError, ShardUnreadable
-from fmrgb_stream.storage import CacheSettings, Store
+from fmrgb_stream.storage import CacheSettings, Store, eviction
 from fmrgb_stream.storage.cache import CacheEntry, NodeCache
+from fmrgb_stream.storage.eviction import try_lock
 from fmrgb_stream.storage.retry import RetryPolicy
 from tests.support.origin import Origin
 
@@ -227,6 +228,57 @@ def test_a_wait_for_another_process_ends(folder, caplog):
     assert "waited" in caplog.text
 
 
+def held_on(folder, held):
+    """The locks that are open here, open once more, as a forked child has them."""
+    with os.scandir("/proc/self/fd") as places:
+        found = [
+            int(place.name)
+            for place in places
+            if (target := Path(place.path).readlink()).parent == folder and target.suffix == ".lock"
+        ]
+    held += map(os.dup, found)
+
+
+def is_free(path):
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_fork_during_a_download_holds_no_lock_on(folder, monkeypatch):
+    held, allocated = [], eviction._allocated
+
+    def while_evicting(*values):
+        held_on(folder, held)
+        return allocated(*values)
+
+    monkeypatch.setattr(eviction, "_allocated", while_evicting)
+    entry, _ = fill(NodeCache(folder, max_bytes=1000), "new", 900)
+    try:
+        assert len(held) == 2
+        assert is_free(folder / "evict.lock")
+        assert is_free(folder / f"{entry.name}.lock")
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def test_who_waits_takes_what_is_there_whoever_holds_the_lock(folder):
+    entry = CacheEntry(url="new", version="1", size=900)
+    published = threading.Timer(0.2, (folder / f"{entry.name}.data").write_bytes, (bytes(900),))
+    cache = NodeCache(folder, max_bytes=1000, wait_seconds=5.0)
+    with (folder / f"{entry.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        published.start()
+        started = time.monotonic()
+        file = fill(cache, "new", 900)[1]
+    published.join()
+    assert file is not None
+    assert time.monotonic() - started < 3.0
+
+
 def test_a_full_disk_is_no_error(origin, folder, caplog):
     """No file may be larger than 1 MB here, which the system tells like a full disk."""
     store = open_store(origin, folder)
@@ -270,6 +322,36 @@ def test_a_disk_smaller_than_the_limit_is_used_as_far_as_it_goes(origin, small_d
     del store
 
 
+def visit(cache, names, size=100_000):
+    """The names of the entries that were downloaded; none is held open."""
+    fetched = []
+    for name in names:
+
+        def download(descriptor, name=name):
+            fetched.append(name)
+            os.write(descriptor, bytes(size))
+
+        cache.open(CacheEntry(url=name, version="1", size=size), download)
+    return fetched
+
+
+def test_a_disk_smaller_than_the_limit_downloads_nothing_twice(small_disk):
+    cache = NodeCache(small_disk, max_bytes=1 << 30)
+    visits = np.random.default_rng(0).permutation([f"{n}" for n in range(20)] * 5)
+    fetched = visit(cache, visits.tolist())
+    assert len(fetched) == len(set(fetched)) >= 8
+
+
+def test_a_disk_smaller_than_the_limit_gives_up_only_what_it_must(small_disk):
+    cache = NodeCache(small_disk, max_bytes=1 << 30)
+    before = visit(cache, [f"{n}" for n in range(20)])
+    for place, name in enumerate(before):
+        path = small_disk / f"{CacheEntry(url=name, version='1', size=100_000).name}.data"
+        os.utime(path, (1000 + place, 1000 + place))
+    assert visit(cache, ["new"]) == ["new"]
+    assert visit(cache, before[3:]) == []
+
+
 def test_readers_keep_their_bytes_while_others_evict(origin, folder):
     """Two stores whose limit holds two of eight shards, read by four threads at once."""
     stores = [open_store(origin, folder, max_bytes=250_000) for _ in range(2)]
@@ -305,6 +387,7 @@ def test_a_cache_must_have_a_folder_that_can_be_made(tmp_path):
         Store("s3://bucket/x", cache=CacheSettings(folder=tmp_path / "file" / "cache"))
 
 
-def test_a_cache_must_have_a_size():
-    with pytest.raises(ConfigError, match="cache_bytes=0"):
-        CacheSettings(max_bytes=0)
+@pytest.mark.parametrize("size", [0, "1G", 1e9])
+def test_a_cache_must_have_a_size(size):
+    with pytest.raises(ConfigError, match=f"cache_bytes={size!r}"):
+        CacheSettings(max_bytes=size)

@@ -168,6 +168,14 @@ def test_a_refused_object_costs_one_request(origin, store):
     assert len(origin.gets()) == 1
 
 
+@pytest.mark.parametrize("fault", ["redirect", "other-region"])
+def test_another_region_is_told_at_once(origin, store, fault):
+    origin.script("train/a.tar", fault, forever=True)
+    with pytest.raises(StorageUnavailable, match=r"another region; set AWS_REGION or \?region="):
+        store.read("a.tar")
+    assert len(origin.gets()) == 1
+
+
 @pytest.mark.parametrize("fault", ["expired", "401"])
 def test_expired_credentials_are_taken_anew_once(origin, store, fault):
     origin.script("train/a.tar", fault)

@@ -183,3 +183,59 @@ def test_an_object_that_is_not_there_keeps_the_manifest_back(server, tmp_path, m
             pack_into, location, staging=tmp_path / "s", overwrite=False, progress=SilentProgress()
         )
     assert "lost/manifest.json" not in server.sizes("lost/")
+
+
+def small_table(folder, num_clips):
+    folder.mkdir()
+    return write_sources(folder, num_clips=num_clips)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_staging_folder_of_somebody_else_is_refused_untouched(server, tmp_path, overwrite):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.txt").write_text("years of work")
+    (home / "manifest.json").write_text('{"name": "of a web page"}')
+    words = pack_words(small_table(tmp_path / "in", 2), server.url("homely"), home)
+    assert fmrgb(*words, *["--overwrite"] * overwrite) == 2
+    assert sorted(path.name for path in home.iterdir()) == ["manifest.json", "thesis.txt"]
+    assert server.sizes("homely/") == {}
+
+
+def test_of_a_staging_folder_only_what_was_packed_goes(server, tmp_path):
+    staging, root = tmp_path / "staging", server.url("beside")
+    words = pack_words(small_table(tmp_path / "in", 2), staging, "unused")
+    assert fmrgb(*words) == 0
+    (staging / "notes.txt").write_text("mine")
+    (staging / "train" / "notes.txt").write_text("mine")
+    assert fmrgb(*pack_words(tmp_path / "in", root, staging), "--overwrite") == 0
+    left = {str(path.relative_to(staging)) for path in staging.rglob("*") if path.is_file()}
+    assert left == {"notes.txt", "train/notes.txt"}
+
+
+def test_a_stopped_overwriting_leaves_nothing_of_the_old_dataset(
+    server, source, tmp_path, monkeypatch
+):
+    root, staging = server.url("stopped"), tmp_path / "staging"
+    assert fmrgb(*pack_words(source, root, staging)) == 0
+    words = pack_words(small_table(tmp_path / "other", 3), root, staging)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BucketWriter, "put", stop)
+        assert fmrgb(*words, "--overwrite") != 0
+    assert "stopped/manifest.json" not in server.sizes("stopped/")
+    assert fmrgb(*words, "--overwrite") == 0
+    assert len(server.sizes("stopped/")) == 2 + 2
+
+
+def test_a_damaged_manifest_is_in_the_way_only_of_who_does_not_overwrite(server, tmp_path, capsys):
+    root = server.url("damaged")
+    BucketWriter(parse_location(root)).put("manifest.json", b"{")
+    words = pack_words(small_table(tmp_path / "in", 2), root, tmp_path / "staging")
+    assert fmrgb(*words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert fmrgb(*words, "--overwrite") == 0
+    assert sorted(delivered(root)) == [0, 1]

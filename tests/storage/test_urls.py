@@ -45,12 +45,58 @@ def test_two_endpoints_are_two_places():
         ("s3://bucket/x?endpoint=host:9000", "http://"),
         (f"s3://key:{SECRET}@bucket/x", "environment"),
         (f"https://host/x?token={SECRET}", "not known"),
+        (f"s3://key:{SECRET}/x@bucket/y", "environment"),
+        (f"az://{SECRET}@account/y", "environment"),
+        (f"http://user:{SECRET}/x@host/y", "port must be a number"),
+        (f"s3://bucket/x?endpoint=http://me:{SECRET}@host:9000", "user or password"),
+        ("s3://bucket/x?endpoint=http://", "host is missing"),
+        ("s3://bucket/x?endpoint=http://host:99999", "up to 65535"),
+        ("s3://bucket/x?endpoint=http://ho st:9", "no name of a host"),
+        ("gs://bucket/x?endpoint=http://[::1", "bracket"),
+        ("s3://my bucket/x", "letters, digits"),
+        ("http://[::1/p", "bracket"),
+        ("http://host:99999/p", "up to 65535"),
+        ("file://data/set", "file:///data/set"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_without_its_values(url, match):
     with pytest.raises(ConfigError, match=match) as caught:
         Store(url)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ("", "empty; unset it"),
+        ("localhost:9000", "must begin with http://"),
+        ("http://", "host is missing"),
+        ("http://host:99999", "up to 65535"),
+        (f"http://me:{SECRET}@host", "user or password"),
+    ],
+)
+def test_an_endpoint_of_the_environment_that_cannot_be_is_refused(name, value, match, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=match) as caught:
+        Store("s3://bucket/x", policy=QUICK).read("a.tar")
+    assert name in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1]:9000/p",
+        "https://user:p%2Fw@my-host.example:80/p",
+        "s3://my.bucket-1_x/p?endpoint=http://[::1]:9",
+        "az://$root/x",
+        "file:///data/set",
+        "file://localhost/data/set",
+    ],
+)
+def test_what_is_unusual_but_can_be_meant_is_taken(url):
+    parse_location(url)
 
 
 def test_a_store_goes_to_another_process_with_its_credentials_unseen():

@@ -12,7 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlparse
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
+_ERRORS = {
+    "expired": (400, b"ExpiredToken"),
+    "redirect": (301, b"PermanentRedirect"),
+    "other-region": (400, b"AuthorizationHeaderMalformed"),
+}
 STATUSES = {"500": 500, "503": 503, "429": 429, "403": 403, "401": 401}
 
 
@@ -133,8 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif fault in STATUSES:
             self._plain(STATUSES[fault], {"Retry-After": "2"} if fault == "503" else {})
-        elif fault == "expired":
-            self._plain(400, {}, _EXPIRED)
+        elif fault in _ERRORS:
+            status, code = _ERRORS[fault]
+            self._plain(status, {}, b"<Error><Code>%s</Code><Message>No.</Message></Error>" % code)
         elif content is None:
             self._plain(404, {})
         elif self.headers["If-Match"] not in (None, etag_of(content)):

@@ -21,6 +21,7 @@ from fmrgb_stream.pipelines.cpu.results import FailedClip, MadeClip
 from fmrgb_stream.pipelines.cpu.work import ClipWorker
 from fmrgb_stream.pipelines.read_ahead import ReadAhead
 from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.storage.stopping import obey
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -161,6 +162,7 @@ class ThreadCrew:
         self._of_thread = threading.local()
         self._pool: WorkerPool | None = None
         self._ahead: ReadAhead | None = None
+        self._stop = threading.Event()
 
     def __enter__(self) -> Self:
         """Start the threads."""
@@ -203,6 +205,7 @@ class ThreadCrew:
 
     def stop(self) -> None:
         """End the threads. From any thread, at any time; safe to call twice."""
+        self._stop.set()  # who waits for a server that fails, waits no longer
         if self._ahead is not None:
             # First, so that threads which wait for bytes that nobody wants any more go on.
             self._ahead.close(wait=False)
@@ -214,5 +217,6 @@ class ThreadCrew:
     def _make(self, task: ClipTask, arrays: ClipArrays) -> MadeClip | FailedClip:
         worker: ClipWorker | None = getattr(self._of_thread, "worker", None)
         if worker is None:
+            obey(self._stop)
             worker = self._of_thread.worker = ClipWorker(self._order)
         return worker.make(task, arrays)

@@ -6,13 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, Self
 
 from fmrgb_stream.errors import LoaderClosed
 from fmrgb_stream.pipelines.dali.prepare import ClipPreparer, FailedClip, PrepareOrder, ReadyClip
 from fmrgb_stream.pipelines.dali.queues import ReadyBatch
 from fmrgb_stream.pipelines.quarantine import BadSample
+from fmrgb_stream.pipelines.read_ahead import ReadAhead
 from fmrgb_stream.sample import ClipTask
+from fmrgb_stream.storage.stopping import obey
 
 THREAD_NAME: Final = "fmrgb-feed"
 _Clips = list[Future[ReadyClip | FailedClip]]
@@ -32,13 +35,24 @@ class PrepareCrew:
             num_ahead: batches in preparation while the graph has enough.
             host_share: 0..1, which part of each batch is decoded by these threads.
         """
+        self._ahead: ReadAhead | None = None
+        if order.reads_ahead:
+            self._ahead = ReadAhead(
+                order.source,
+                num_ahead=order.reads_ahead * num_workers,
+                max_bytes=order.read_ahead_bytes * num_workers,
+            )
+            order = replace(order, source=self._ahead)
         self._order = order
         self._num_ahead = num_ahead
         self.host_share = host_share
         """May be changed while it runs, for the batches that follow."""
         self._of_thread = threading.local()
         self._threads: set[threading.Thread] = set()
-        self._executor = ThreadPoolExecutor(num_workers, thread_name_prefix=THREAD_NAME)
+        self._stop = threading.Event()
+        self._executor = ThreadPoolExecutor(
+            num_workers, thread_name_prefix=THREAD_NAME, initializer=obey, initargs=(self._stop,)
+        )
 
     def __enter__(self) -> Self:
         """The crew."""
@@ -53,7 +67,13 @@ class PrepareCrew:
         # The garbage collector may end a forgotten run inside one of these threads, which
         # cannot wait for itself.
         is_outside = threading.current_thread() not in self._threads
+        self._stop.set()  # who waits for a server that fails, waits no longer
+        if self._ahead is not None:
+            # First, so that threads which wait for bytes that nobody wants any more go on.
+            self._ahead.close(wait=False)
         self._executor.shutdown(wait=is_outside, cancel_futures=True)
+        if self._ahead is not None:
+            self._ahead.close(wait=is_outside)
 
     def batches(self, tasks: Iterator[Sequence[ClipTask]]) -> PreparedBatches:
         """The batches of these tasks; nothing is taken of them yet."""
@@ -61,6 +81,8 @@ class PrepareCrew:
 
     def _submit(self, tasks: Sequence[ClipTask]) -> _Clips:
         share = self.host_share
+        if self._ahead is not None:
+            self._ahead.expect(tasks)
         try:
             return [
                 self._executor.submit(

@@ -53,6 +53,8 @@ class DaliPipeline:
         nominal_fps: float = 30.0,
         audio_sample_rate: int = 16000,
         world: WorldInfo | None = None,
+        reads_ahead: int = 0,
+        read_ahead_bytes: int = 0,
     ) -> None:
         """Check that the settings can work; nothing is read or decoded yet.
 
@@ -72,6 +74,8 @@ class DaliPipeline:
             nominal_fps: frames a second of the dataset; sets the length of the waveform extra.
             audio_sample_rate: Hz of the dataset's sound.
             world: this process among others, which agree on the flow estimator (a collective).
+            reads_ahead: clips that a thread has fetched before their turn; for remote storage.
+            read_ahead_bytes: what they may take, over all threads.
 
         Raises:
             MissingExtraError: DALI is not installed, or librosa where the extras need it.
@@ -99,6 +103,8 @@ class DaliPipeline:
             make_decoder=make_decoder,
             make_sound=make_sound,
             substitutes=quarantine.rule == "substitute",
+            reads_ahead=reads_ahead,
+            read_ahead_bytes=read_ahead_bytes // num_workers,
         )
         self._maker = BatchMaker(
             settings, has_labels=has_labels, num_targets=num_targets, engine_sign=engine.sign

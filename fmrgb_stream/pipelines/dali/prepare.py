@@ -38,6 +38,10 @@ class PrepareOrder:
     make_sound: Callable[[], SoundDecoder]
     substitutes: bool
     """Whether a neighbour stands in for a bad sample."""
+    reads_ahead: int = 0
+    """Clips that a thread has fetched before it prepares them; 0 reads each when its turn comes."""
+    read_ahead_bytes: int = 0
+    """What they may take, of one thread."""
     refused: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     """(source, sample id) of what the graph refused before; the host decodes it at once."""
     refused_sound: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
