@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 AUTO: Final = "auto"
 TENSORBOARD: Final = "tensorboard"
+_TURN_SECONDS: Final = 0.1
 
 
 def make_accelerator(
@@ -90,8 +92,16 @@ def is_main_process() -> bool:
 
 
 def end_processes() -> None:
-    """Let go of the other processes; nothing can be trained together afterwards."""
-    PartialState(cpu=not torch.cuda.is_available()).destroy_process_group()
+    """Let go of the other processes; nothing can be trained together afterwards.
+
+    A thread of gloo that lets go of a finished operation's tensors asks for the interpreter's lock. A
+    group that ends in a thread which holds this lock joins that thread, and neither goes on (torch
+    2.11). So it gets a turn before; a barrier would do too, but not where another process has failed.
+    """
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.num_processes > 1:
+        time.sleep(_TURN_SECONDS)
+    state.destroy_process_group()
 
 
 def check_even(num_steps: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 import fmrgb_stream as fs
+from fmrgb_stream.training.acceleration import end_processes
 
 CLIP = fs.ClipConfig(num_frames=2, frame_stride=1, size=(16, 16), channels="rgb")
 
@@ -34,7 +35,7 @@ def main(root, tail):
                 found["ids"] += batch.sample_ids[~batch.is_padding].tolist()
                 found["padding"] += int(batch.is_padding.sum())
                 found["steps"] += 1
-    accelerator.end_training()
+    end_processes()
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -35,6 +35,7 @@ def one_rank(rank, folder):
 
     from accelerate import Accelerator
 
+    from fmrgb_stream.training.acceleration import end_processes
     from fmrgb_stream.training.gather import loss_and_weight, step_scale
 
     os.environ |= {
@@ -64,7 +65,7 @@ def one_rank(rank, folder):
         mean = accelerator.reduce((value * weight * scale).detach(), reduction="mean")
         found[name] = {"value": mean, "gradient": model.weight.grad * scale}
     torch.save(found, Path(folder) / f"rank-{rank}.pt")
-    accelerator.end_training()
+    end_processes()
 
 
 @pytest.mark.slow
