@@ -82,8 +82,10 @@ def _allocated(part: Path, size: int) -> int | None:
 
 def _make_room(limits: Limits, needed: int) -> bool:
     """Evict until `needed` bytes fit into the limit, or all that may go; whether they fit."""
+    # In this order: a download that ends meanwhile is seen twice, which counts once, and not never.
+    parts = _files(limits.folder, "part")
     entries = _files(limits.folder, "data")
-    used = sum(size for _, size, _ in [*entries, *_files(limits.folder, "part")])
+    used = sum({path.stem: size for _, size, path in [*parts, *entries]}.values())
     if used + needed <= limits.max_bytes:
         return True
     target = max(0, int(_LOW_WATER * limits.max_bytes) - needed)

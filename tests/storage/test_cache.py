@@ -367,7 +367,8 @@ def test_readers_keep_their_bytes_while_others_evict(origin, folder):
             start = int(places.integers(90_000))
             store = stores[seed % 2]
             if seed % 3 == 0:
-                store._objects._files.clear()
+                with store._objects._lock:
+                    store._objects._files.clear()
             if store.read_range(name, start=start, length=99) != OTHERS[name][start : start + 99]:
                 wrong.append(name)
 
