@@ -13,7 +13,8 @@ import soundfile
 from av.video.stream import VideoStream
 
 from fmrgb_stream.clips.sampling import plan_clip
-from fmrgb_stream.config import ClipConfig
+from fmrgb_stream.config import ClipConfig, PackConfig
+from fmrgb_stream.packing.encoders import proxy_encoder
 from fmrgb_stream.sample import ClipTask, EncodedSample, PacketTable, PlannedClip, SampleInfo
 
 WIDTH, HEIGHT, NUM_FRAMES, FPS, AUDIO_RATE = 228, 128, 180, 30, 16000
@@ -21,10 +22,7 @@ VP9_OPTIONS = {
     "g": "16", "crf": "32", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0",
     "auto-alt-ref": "0",
 }  # fmt: skip
-CODEC_OPTIONS = {
-    "g": "16", "bf": "3", "b_strategy": "0", "b-pyramid": "none", "weightb": "0",
-    "tune": "fastdecode", "crf": "23", "preset": "veryfast",
-}  # fmt: skip
+CODEC_OPTIONS = proxy_encoder(PackConfig()).options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,8 @@ def transcode(source: Path, *, target: Path) -> None:
         with output:
             gop = str(config.gop_frames)
             options = {"crf": str(config.crf), "preset": config.preset, "tune": "fastdecode",
-                       "g": gop, "keyint_min": gop, "sc_threshold": "0", "bf": "3",
-                       "b_strategy": "0", "b-pyramid": "none", "weightb": "0", "mbtree": "0"}  # fmt: skip
+                       "g": gop, "keyint_min": gop, "sc_threshold": "0", "bf": "7",
+                       "b_qfactor": "1.1", "b_strategy": "0", "b-pyramid": "none", "weightb": "0", "mbtree": "0"}  # fmt: skip
             stream = output.add_stream("libx264", rate=video.average_rate, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.thread_count = 1

@@ -17,7 +17,7 @@ from fmrgb_stream.clips.packets import packet_table
 from fmrgb_stream.distributed import usable_cores
 from fmrgb_stream.sample import EncodedSample, SampleInfo
 
-PACKED_B_FRAMES: Final = (("bf", "3"), ("b_strategy", "0"), ("b-pyramid", "none"))
+PACKED_B_FRAMES: Final = (("bf", "7"), ("b_strategy", "0"), ("b-pyramid", "none"))
 QUIET_X265: Final = (("x265-params", "log-level=none"),)
 KINDS: Final[dict[str, Video]] = {
     "h264": Video(options=(("bf", "0"),)),

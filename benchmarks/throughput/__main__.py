@@ -35,6 +35,7 @@ VARIANTS: Final[tuple[tuple[Corpus, Form, Planes], ...]] = (
     ("generated", "packed", "rgb"),
     ("generated", "sources", "fmrgb"),
     ("clips", "packed", "fmrgb"),
+    ("clips", "sources", "fmrgb"),
 )
 QUICK: Final = Plan(
     rounds=2,

@@ -26,11 +26,13 @@ from benchmarks.throughput.contract import BenchClip, BenchData, Corpus
 from benchmarks.throughput.media_files import CODEC_OPTIONS, ReadMedia, read_media, write_mp4
 from benchmarks.throughput.scenes import draw_frames, draw_sound
 from fmrgb_stream.distributed import usable_cores
+from fmrgb_stream.packing.encoders import proxy_encoder
 
 FORMAT: Final = 1
 """Raise when drawing or cutting changes, so that old folders are not taken."""
-GOP_FRAMES: Final = 16
-"""Of the packed proxies; the windows' starts are spread over the places inside it."""
+_SPREAD_FRAMES: Final = 16
+"""The windows of generated clips start evenly over twice as many frames, which is more than a GOP of
+the packed proxies."""
 CLIPS_FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 """Real clips, beside the project where there are any."""
 _STRETCH_FRAMES, _STRETCH_STEP, _MIN_FPS = 150, 20, 24
@@ -90,15 +92,18 @@ def make_corpus(settings: CorpusSettings, build_folder: Path, told: Told) -> Ben
 
 
 def num_frames_of(sample: int, settings: CorpusSettings, clip: BenchClip) -> int:
-    """How long a generated sample is: the centre windows start at each place of a GOP as often."""
-    start = settings.first_start + sample * 5 % GOP_FRAMES
-    start += GOP_FRAMES * (sample // GOP_FRAMES % 2)
+    """How long a generated sample is: the centre windows start as often at each of 32 frames."""
+    start = settings.first_start + sample * 5 % _SPREAD_FRAMES
+    start += _SPREAD_FRAMES * (sample // _SPREAD_FRAMES % 2)
     clip_frames = (clip.num_frames - 1) * clip.frame_stride + 1
     return clip_frames + 2 * start
 
 
 def _fingerprint(settings: CorpusSettings) -> str:
-    shapes = json.dumps([FORMAT, asdict(settings), CODEC_OPTIONS, fs.__version__], sort_keys=True)
+    packed = proxy_encoder(fs.PackConfig()).options
+    shapes = json.dumps(
+        [FORMAT, asdict(settings), CODEC_OPTIONS, packed, fs.__version__], sort_keys=True
+    )
     return hashlib.sha256(shapes.encode()).hexdigest()[:12]
 
 

@@ -54,8 +54,9 @@ class PackConfig:
     """Lower the frame rate to this; None keeps the source's."""
     segment_seconds: float = 10.0
     """Longer videos are cut into samples of this length, exactly; the last may be shorter."""
-    gop_frames: int = 16
-    """Frames from one keyframe to the next."""
+    gop_frames: int = 25
+    """Frames from one keyframe to the next; h264 is smallest and fastest at one more than a multiple
+    of 8."""
     codec: ProxyCodec = "h264"
     """Of the proxies; `vp9` is what DALI can decode without a GPU."""
     crf: int = 23

@@ -25,6 +25,7 @@ from benchmarks.throughput.reference import References, make_references
 from benchmarks.throughput.report import write
 from benchmarks.throughput.results import Report, Variant
 from benchmarks.throughput.run_child import run_child
+from fmrgb_stream.config import PackConfig
 
 CLIP = BenchClip(num_frames=4, size=(96, 112), batch_size=3)
 SETTINGS = CorpusSettings(num_samples=3, width=320, height=192, first_start=8)
@@ -107,11 +108,13 @@ def job_for(data, entrant, **changes) -> Job:
     return replace(job, **changes)
 
 
-def test_centre_windows_start_at_every_place_of_a_gop_as_often():
+def test_centre_windows_start_evenly_and_at_every_place_of_a_gop():
     settings, clip = CorpusSettings(), BenchClip()
     clip_frames = (clip.num_frames - 1) * clip.frame_stride + 1
-    starts = [(num_frames_of(k, settings, clip) - clip_frames) // 2 % 16 for k in range(96)]
-    assert np.bincount(starts, minlength=16).tolist() == [6] * 16
+    starts = np.array([num_frames_of(k, settings, clip) - clip_frames for k in range(96)]) // 2
+    assert np.bincount(starts % 32).tolist() == [3] * 32
+    gop_frames = PackConfig().gop_frames
+    assert set(starts % gop_frames) == set(range(gop_frames))
 
 
 def test_corpus_that_is_there_is_not_made_again(data):

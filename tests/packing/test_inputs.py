@@ -117,12 +117,12 @@ def test_proxy_is_what_decoders_like_best(samples):
     info = samples["h264"].info
     assert (info.codec, info.color_matrix, info.color_range) == ("h264", "bt601", "limited")
     assert info.packets is not None
-    assert np.flatnonzero(info.packets.is_key).tolist() == [0, 16]
+    assert np.flatnonzero(info.packets.is_key).tolist() == [0, 25]
     content = samples["h264"].video()
-    # Frames 4, 8 and 12 of a group and its last are referred to, the others by nobody.
+    # Frames 8, 16 and 24 of a group are referred to, the others by nobody.
     with av.open(io.BytesIO(content)) as container:
         types = [PictureType(frame.pict_type).name for frame in container.decode(video=0)]
-    assert "".join(types[:17]) == "IBBBPBBBPBBBPBBPI"
+    assert "".join(types[:26]) == "IBBBBBBBPBBBBBBBPBBBBBBBPI"
     packets = zip(info.packets.offsets, info.packets.sizes, strict=True)
     parts = [memoryview(content)[start : start + size] for start, size in packets]
     length_bytes = nal_length_bytes(info.extradata)
