@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -31,12 +31,13 @@ BUILD_FOLDER: Final = PROJECT / "build" / "bench"
 RESULTS_FOLDER: Final = PROJECT / "benchmarks" / "results"
 VARIANTS: Final[tuple[tuple[Corpus, Form, Planes], ...]] = (
     ("generated", "packed", "fmrgb"),
+    ("generated", "sources", "fmrgb"),
     ("generated", "packed", "rgb+mel"),
     ("generated", "packed", "rgb"),
-    ("generated", "sources", "fmrgb"),
-    ("clips", "packed", "fmrgb"),
     ("clips", "sources", "fmrgb"),
+    ("clips", "packed", "fmrgb"),
 )
+"""Peers take part with all planes; ours alone is asked what it costs without flow."""
 QUICK: Final = Plan(
     rounds=2,
     window=Window(warmup_clips=16, min_clips=16, min_seconds=1.0, max_seconds=6.0),
@@ -91,30 +92,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.rounds:
         plan = replace(plan, rounds=asked.rounds)
     num_samples = asked.samples or (QUICK_SAMPLES if asked.quick else NUM_SAMPLES)
-    try:
-        variants = _run(asked, entrants, plan, num_samples, console)
-    except KeyboardInterrupt:
-        console.print("stopped; nothing was written")
-        return _STOPPED
-    report = Report(environment=environment(), variants=variants, bars=goals(variants))
-    show(report, console)
     folder = asked.results or (BUILD_FOLDER / "results" if asked.quick else RESULTS_FOLDER)
+    report = _report(())
+    try:
+        for variant in _variants(asked, entrants, plan, num_samples, console):
+            report = _report((*report.variants, variant))
+            # After each, so that hours of measuring outlive a stop.
+            write(report, folder, stem=results_stem())
+    except KeyboardInterrupt:
+        console.print(f"stopped; {len(report.variants)} tables were written")
+        return _STOPPED
+    show(report, console)
     console.print(f"written: {write(report, folder, stem=results_stem())}", soft_wrap=True)
     if asked.json is not None:
         asked.json.write_text(to_json(report), encoding="utf-8")
     return 0 if all(bar.is_met for bar in report.bars) else _MISSED
 
 
-def _run(
+def _report(variants: tuple[Variant, ...]) -> Report:
+    return Report(environment=environment(), variants=variants, bars=goals(variants))
+
+
+def _variants(
     asked: argparse.Namespace,
     entrants: list[Entrant],
     plan: Plan,
     num_samples: int,
     console: Console,
-) -> tuple[Variant, ...]:
+) -> Iterator[Variant]:
     columns = ("{task.description}", "{task.fields[what]}")
     first, last = (TextColumn(text, markup=False) for text in columns)
-    found: list[Variant] = []
     memory = Memory()
     with Progress(
         first, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), last, console=console
@@ -131,13 +138,13 @@ def _run(
                 console.print(f"no folder {CLIPS_FOLDER.name} of real clips: {planes} skipped")
                 continue
             clip = BenchClip(planes=planes)
-            found.append(
-                run_variant(
-                    entrants, data, clip, form=form, plan=plan, memory=memory, progress=progress
-                )
+            present = [x for x in entrants if x.role != "peer" or planes == "fmrgb"]
+            yield run_variant(
+                present, data, clip, form=form, plan=plan, memory=memory, progress=progress
             )
+            if not console.is_terminal:
+                console.print(f"measured: {planes}, {form}, {corpus}")
         progress.end()
-    return tuple(found)
 
 
 def _corpus(name: Corpus, num_samples: int, progress: BarProgress) -> BenchData | None:
