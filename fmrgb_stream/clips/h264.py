@@ -40,6 +40,11 @@ def is_disposable(content: memoryview, length_bytes: int) -> bool:
     return has_slice
 
 
+def is_idr(content: memoryview, length_bytes: int) -> bool:
+    """Whether this packet and all after it refer to nothing before it (7.4.1.2.4)."""
+    return any(unit[0] & 31 == _IDR_SLICE for unit in _nal_units(content, length_bytes))
+
+
 def is_entry_point(content: memoryview, length_bytes: int) -> bool:
     """Whether decoding can start at this packet, which a container calls a keyframe.
 

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from fmrgb_stream.clips.h264 import is_disposable, nal_length_bytes
+from fmrgb_stream.clips.h264 import is_disposable, is_idr, nal_length_bytes
 from fmrgb_stream.errors import DecodeError
 from fmrgb_stream.sample import EncodedSample
 
@@ -91,20 +91,26 @@ def decode_runs(
     order: PacketOrder,
     packets_of: Callable[[int, int], Iterable[Packet[Any]]],
     frame_indices: Sequence[int],
+    *,
+    begins_anew: Callable[[int], bool] = lambda _: False,
 ) -> Iterator[tuple[int, VideoFrame]]:
     """The wanted frames with their presentation index, each as soon as it is decoded.
 
-    `packets_of` gives the packets of a range in decode order. Frames that the codec does not
-    deliver are missing from the output; the caller counts. Closing the iterator early leaves the
-    context in need of a flush.
+    `packets_of` gives the packets of a range in decode order; `begins_anew` tells of a packet that
+    it makes the decoder give out what it holds and forget it, which spares a flush. Frames that the
+    codec does not deliver are missing from the output; the caller counts. Closing the iterator
+    early leaves the context in need of a flush.
     """
     wanted = {int(order.pts[order.presentation[index]]): index for index in frame_indices}
-    for start, stop in order.runs(frame_indices):
+    runs = order.runs(frame_indices)
+    for number, (start, stop) in enumerate(runs, start=1):
         for packet in packets_of(start, stop):
             for frame in context.decode(packet):
                 index = wanted.get(frame.pts)  # pyright: ignore[reportArgumentType]
                 if index is not None:
                     yield index, frame
+        if number < len(runs) and begins_anew(runs[number][0]):
+            continue
         for frame in context.decode(None):
             index = wanted.get(frame.pts)  # pyright: ignore[reportArgumentType]
             if index is not None:
@@ -139,6 +145,7 @@ class PacketDecoder:
         assert video is not None, "can_decode() was not asked"
         assert table is not None, "can_decode() was not asked"
 
+        is_closed = order.is_closed()
         length_bytes = nal_length_bytes(sample.info.extradata)
         shown = set(order.pts[order.presentation[np.asarray(frame_indices, np.int64)]].tolist())
 
@@ -154,10 +161,16 @@ class PacketDecoder:
                 packet.pts = packet.dts = pts
                 yield packet
 
-        identity = (sample.info.codec, sample.info.extradata, order.is_closed())
+        def begins_anew(packet: int) -> bool:
+            offset, size = int(table.offsets[packet]), int(table.sizes[packet])
+            return is_closed and is_idr(video[offset : offset + size], length_bytes)
+
+        identity = (sample.info.codec, sample.info.extradata, is_closed)
         context = self._contexts.pop(identity, None) or _open_context(*identity)
         try:
-            yield from decode_runs(context, order, packets_of, frame_indices)
+            yield from decode_runs(
+                context, order, packets_of, frame_indices, begins_anew=begins_anew
+            )
         except FFmpegError as error:
             # The context is not put back: its state after an error is unknown.
             raise DecodeError(
