@@ -79,44 +79,49 @@ class Counters:
 
     def __init__(self, *, num_workers: int = 0, num_batches_limit: int = 0) -> None:
         """Start at zero."""
-        self._counts = PipelineCounts(num_workers=num_workers, num_batches_limit=num_batches_limit)
+        # Written in place: a new record a clip would cost the consumer 30 us each.
+        self._limits = PipelineCounts(num_workers=num_workers, num_batches_limit=num_batches_limit)
+        self._num_clips = self._num_substitutes = self._num_batches = 0
+        self._num_ahead = self._num_ready = 0
+        self._seconds: dict[Stage, float] = {}
+        self._reads = NOTHING_READ
         self._lock = threading.Lock()
 
     def add_clip(self, seconds: Mapping[Stage, float], *, is_substitute: bool) -> None:
         """Count a clip that was finished."""
         with self._lock:
-            self._add_seconds(seconds)
-            self._counts = replace(
-                self._counts,
-                num_clips=self._counts.num_clips + 1,
-                num_substitutes=self._counts.num_substitutes + is_substitute,
-            )
+            self._num_clips += 1
+            self._num_substitutes += is_substitute
+            for stage, spent in seconds.items():
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
 
     def add_batch(self, *, wait_seconds: float) -> None:
         """Count a batch that was handed out, and how long the consumer waited for it."""
         with self._lock:
-            self._add_seconds({"wait": wait_seconds})
-            self._counts = replace(self._counts, num_batches=self._counts.num_batches + 1)
+            self._num_batches += 1
+            self._seconds["wait"] = self._seconds.get("wait", 0.0) + wait_seconds
 
     def look(self, *, ahead: int, ready: int) -> None:
         """Note how far the pipeline is ahead of its consumer."""
         with self._lock:
-            self._counts = replace(self._counts, num_batches_ahead=ahead, num_batches_ready=ready)
+            self._num_ahead, self._num_ready = ahead, ready
 
     def add_reads(self, reads: ReadCounts) -> None:
         """Count what another process has read."""
         with self._lock:
-            self._counts = replace(self._counts, reads=self._counts.reads + reads)
+            self._reads += reads
 
     def snapshot(self, *, num_bad_samples: int, own_reads: ReadCounts) -> PipelineCounts:
         """The counts now; what this process has read is counted where it is read."""
         with self._lock:
-            counts = self._counts
-        return replace(counts, num_bad_samples=num_bad_samples, reads=counts.reads + own_reads)
-
-    def _add_seconds(self, seconds: Mapping[Stage, float]) -> None:
-        sums = {f"{stage}_seconds": spent for stage, spent in seconds.items()}
-        before = {name: getattr(self._counts, name) for name in sums}
-        self._counts = replace(
-            self._counts, **{name: before[name] + spent for name, spent in sums.items()}
-        )
+            return replace(
+                self._limits,
+                num_clips=self._num_clips,
+                num_batches=self._num_batches,
+                num_batches_ahead=self._num_ahead,
+                num_batches_ready=self._num_ready,
+                num_substitutes=self._num_substitutes,
+                num_bad_samples=num_bad_samples,
+                reads=self._reads + own_reads,
+                **{f"{stage}_seconds": spent for stage, spent in self._seconds.items()},
+            )
