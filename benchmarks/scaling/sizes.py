@@ -30,7 +30,7 @@ FIRST_BATCH_SECONDS = 2.0
 """Wanted at a million samples; asked of every size."""
 PLAN_BYTES_A_SAMPLE = 4.0
 RESUME_RATIO = 1.5
-"""Of the dearest place to the cheapest; the work is the same but for the sidecars touched."""
+"""Of the dearest place to the start; the work is the same but for the sidecars touched."""
 _BATCH_SIZE = 32
 
 
@@ -113,7 +113,8 @@ def measure_sizes(folder: Path, sizes: list[int], *, rounds: int) -> tuple[Table
 def bars_of(cost: SizeCost) -> list[Bar]:
     """What one size has to reach."""
     of = f"at {cost.num_samples:.0e} samples"
-    cpu = [place.cpu_ms for place in cost.resume.values()]
+    # The last window of an epoch is a smaller one as a rule: its end may well be cheaper.
+    cpu_ms = max(place.cpu_ms for place in cost.resume.values())
     reads = [place.num_reads for place in cost.resume.values()]
     first = max(cost.first_batch_seconds.values())
     return [
@@ -124,8 +125,8 @@ def bars_of(cost: SizeCost) -> list[Bar]:
             limit=PLAN_BYTES_A_SAMPLE + 64e3 / cost.num_samples,
             unit="bytes a sample",
         ),
-        Bar(name=f"resume CPU, worst place to best, {of}", value=max(cpu) / min(cpu),
-            limit=RESUME_RATIO),
+        Bar(name=f"resume CPU, worst place to the epoch's start, {of}",
+            value=cpu_ms / cost.resume["start"].cpu_ms, limit=RESUME_RATIO),
         Bar(name=f"resume reads, most {of}", value=max(reads), limit=3 * _BATCH_SIZE + 1),
     ]  # fmt: skip
 

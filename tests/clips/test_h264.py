@@ -5,7 +5,7 @@ import io
 import av
 import pytest
 
-from fmrgb_stream.clips.h264 import is_entry_point, nal_length_bytes
+from fmrgb_stream.clips.h264 import is_entry_point, is_idr, nal_length_bytes
 from fmrgb_stream.clips.packets import packet_table
 from tests.support.encoded import VideoOptions, encode_video
 from tests.support.media import numbered_frames
@@ -36,6 +36,14 @@ def test_decoding_cannot_start_where_an_intra_refresh_begins():
     assert found == [True] + [False] * (len(found) - 1)
     table, _ = packet_table(content)
     assert table.is_key.tolist() == [True] + [False] * 59
+
+
+@pytest.mark.parametrize("x264_params", ["", "open-gop=1"])
+def test_only_idr_pictures_forget_all_that_came_before(x264_params):
+    packets, extradata, _ = keyframes(x264_params, b_frames=2)
+    found = [is_idr(memoryview(x), nal_length_bytes(extradata)) for x in packets]
+    # The keyframe of an open GOP leaves frames standing that are shown before it.
+    assert found == [True] + [not x264_params] * (len(found) - 1)
 
 
 def test_what_cannot_be_read_is_what_the_container_says():

@@ -48,6 +48,23 @@ def test_source_of_the_b_frame_test_reorders_frames(b_frames):
     assert (np.diff(b_frames.info.packets.pts) < 0).any()
 
 
+@pytest.mark.parametrize("x264_params", ["", "open-gop=1"])
+def test_frames_far_apart_are_found_whatever_a_gop_begins_with(x264_params):
+    # Between them are frames that are not fed; only an IDR picture makes up for that by itself.
+    options = VideoOptions(gop=15, b_frames=0, x264_params=x264_params)
+    sample = encoded_sample(numbered_frames(90), options=options)
+    wanted = [2, 20, 50, 80]
+    assert shown_numbers(sample, wanted, "packets") == wanted
+
+
+def test_frames_of_packed_groups_are_found():
+    options = VideoOptions(gop=25, b_frames=7, x264_params="b-adapt=0:b-pyramid=none")
+    sample = encoded_sample(numbered_frames(90), options=options)
+    for start in range(0, 24, 5):
+        wanted = list(range(start, 90, 16))
+        assert shown_numbers(sample, wanted, "packets") == wanted
+
+
 @pytest.mark.parametrize("decoder", ["packets", "pyav"])
 def test_every_frame_of_an_open_gop_is_found(decoder):
     options = VideoOptions(b_frames=3, gop=12, x264_params="open-gop=1:b-adapt=0")
