@@ -93,17 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = replace(plan, rounds=asked.rounds)
     num_samples = asked.samples or (QUICK_SAMPLES if asked.quick else NUM_SAMPLES)
     folder = asked.results or (BUILD_FOLDER / "results" if asked.quick else RESULTS_FOLDER)
-    report = _report(())
+    # One name, also where the day ends meanwhile.
+    report, stem = _report(()), results_stem()
     try:
         for variant in _variants(asked, entrants, plan, num_samples, console):
             report = _report((*report.variants, variant))
             # After each, so that hours of measuring outlive a stop.
-            write(report, folder, stem=results_stem())
+            path = write(report, folder, stem=stem)
+            console.print(f"written: {path}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print(f"stopped; {len(report.variants)} tables were written")
         return _STOPPED
     show(report, console)
-    console.print(f"written: {write(report, folder, stem=results_stem())}", soft_wrap=True)
     if asked.json is not None:
         asked.json.write_text(to_json(report), encoding="utf-8")
     return 0 if all(bar.is_met for bar in report.bars) else _MISSED
@@ -142,8 +143,6 @@ def _variants(
             yield run_variant(
                 present, data, clip, form=form, plan=plan, memory=memory, progress=progress
             )
-            if not console.is_terminal:
-                console.print(f"measured: {planes}, {form}, {corpus}")
         progress.end()
 
 
